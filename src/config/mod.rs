@@ -1,0 +1,1 @@
+//! The config: its types, loading, validation and templates.

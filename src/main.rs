@@ -1,0 +1,3 @@
+//! The `rollbridge` binary.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! The proxy: one listener, one active upstream, switched atomically.
