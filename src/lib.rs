@@ -2,8 +2,26 @@
 //!
 //! The rooms, top to bottom; a room uses only rooms below it. `docs/architecture.md` tells the story.
 
-pub mod config;
+#[cfg(not(unix))]
+compile_error!("Rollbridge runs on Linux and macOS only: it is built on Unix processes, signals and sockets");
+
+pub mod cli;
+#[cfg(feature = "node")]
+mod node;
+
+pub mod control;
+
+pub mod daemon;
+
+pub mod release;
+
+pub mod process;
 pub mod proxy;
+
+pub mod host;
+
+pub mod config;
 
 pub mod clock;
 pub mod error;
+pub mod events;

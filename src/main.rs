@@ -1,3 +1,7 @@
 //! The `rollbridge` binary.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    rollbridge::cli::run(std::env::args_os())
+}

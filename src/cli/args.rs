@@ -1,0 +1,94 @@
+//! The arguments of every command.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Process supervisor and local traffic switcher for zero-downtime deploys.
+#[derive(Debug, Parser)]
+#[command(name = "rollbridge", version, max_term_width = 100)]
+pub(super) struct Arguments {
+    /// The config; without it, rollbridge.js, .mjs, .cjs, .ts, .mts or .json in this folder.
+    #[arg(short, long, global = true, value_name = "PATH")]
+    pub config: Option<PathBuf>,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Run the daemon in the foreground; its events are JSON lines on stdout.
+    Daemon,
+    /// Start a release, check its health, switch traffic to it, and let the old one drain.
+    Deploy(DeployOptions),
+    /// Print how things stand, as JSON.
+    Status,
+    /// Stop the active release, or the one named; services stay.
+    Stop(StopOptions),
+    /// Stop every process and end the daemon.
+    Shutdown,
+    /// Print the daemon's recent events.
+    Events(EventsOptions),
+    /// Check the config and report every issue with a fix.
+    Validate(ValidateOptions),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct DeployOptions {
+    /// The folder of the prepared release.
+    #[arg(long, value_name = "PATH")]
+    pub release_path: PathBuf,
+    /// The release's id; without it the revision, or the UTC time.
+    #[arg(long, value_name = "ID")]
+    pub release_id: Option<String>,
+    /// The revision it was made from.
+    #[arg(long)]
+    pub revision: Option<String>,
+    /// Queue behind a running deploy instead of failing.
+    #[arg(long)]
+    pub wait: bool,
+    /// Return only when the previous release has drained and stopped.
+    #[arg(long)]
+    pub wait_drained: bool,
+    /// Print each step on stderr, also when it is not a terminal.
+    #[arg(long)]
+    pub progress: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct StopOptions {
+    /// Which release; without it the active one.
+    #[arg(long, value_name = "ID")]
+    pub release_id: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct EventsOptions {
+    /// Only the newest so many.
+    #[arg(long, value_name = "COUNT")]
+    pub limit: Option<usize>,
+    /// Go on printing events as they happen, until Ctrl-C.
+    #[arg(long)]
+    pub follow: bool,
+    /// Print JSON: a list, or a line for each event with --follow.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ValidateOptions {
+    /// Print the report as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        Arguments::command().debug_assert();
+    }
+}

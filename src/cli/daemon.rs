@@ -1,0 +1,144 @@
+//! `rollbridge daemon`: the whole life of a daemon, from its config to its last log line.
+
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::Duration;
+
+use nix::sys::resource::{Resource, getrlimit};
+use serde_json::{Value, json};
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::failure::Failure;
+use super::log_writer::LogWriter;
+use super::output;
+use crate::config::{self, Config, ConfigFile, Issue, Loaded};
+use crate::control::client::Client;
+use crate::control::server::Server;
+use crate::control::socket::is_live;
+use crate::daemon::{Engine, Start};
+use crate::error::ErrorCode;
+use crate::events::EventLog;
+use crate::host::DirectHost;
+use crate::proxy::Settings;
+
+/// How long a daemon that is in our way may take to say who it is.
+const INTRODUCTION: Duration = Duration::from_secs(2);
+
+/// Descriptors left for processes, pipes and clients of the control socket.
+const RESERVED_DESCRIPTORS: u64 = 256;
+
+pub(super) async fn run(file: &ConfigFile) -> Result<(), Failure> {
+    let Loaded { config, warnings, .. } = config::load(file).await?;
+    warnings.iter().for_each(tell_warning);
+    refuse_if_live(&config).await?;
+    let listener = listen(&config)?;
+    let log = LogWriter::start().map_err(|error| Failure::internal(format!("cannot start the log writer: {error}")))?;
+    let start = Start {
+        proxy: proxy_settings(&config),
+        config,
+        listener,
+        host: Arc::new(DirectHost::new()),
+        events: Arc::new(EventLog::new(log.sink())),
+        environment: std::env::vars_os().collect(),
+    };
+    serve(start).await?;
+    log.finish();
+    Ok(())
+}
+
+async fn serve(start: Start) -> Result<(), Failure> {
+    let engine = Engine::start(start).map_err(|error| Failure::internal(format!("cannot start the proxy: {error}")))?;
+    let server = match Server::bind(&engine) {
+        Ok(server) => server,
+        Err(error) => {
+            engine.shutdown().await;
+            return Err(error.into());
+        }
+    };
+    let signals = shut_down_on_signals(engine.clone())
+        .map_err(|error| Failure::internal(format!("cannot listen for signals: {error}")))?;
+    server.serve(engine).await;
+    signals.abort();
+    Ok(())
+}
+
+/// SIGTERM and SIGINT begin a shutdown; any more of them change nothing. SIGHUP is ignored: a terminal that goes away
+/// does not end the daemon.
+fn shut_down_on_signals(engine: Engine) -> std::io::Result<tokio::task::JoinHandle<()>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hang_up = signal(SignalKind::hangup())?;
+    Ok(tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+                _ = hang_up.recv() => continue,
+            }
+            let engine = engine.clone();
+            tokio::spawn(async move { engine.shutdown().await });
+        }
+    }))
+}
+
+fn tell_warning(warning: &Issue) {
+    output::tell(&format!("warning: {}; {}", warning.message, warning.fix));
+}
+
+fn listen(config: &Config) -> Result<TcpListener, Failure> {
+    let (host, port) = (config.proxy.host.as_str(), config.proxy.port);
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    TcpListener::bind((host, port)).map_err(|error| {
+        Failure::internal(format!(
+            "cannot listen on {host}:{port} (proxy.host, proxy.port): {error}; free the port, or set another proxy.port"
+        ))
+    })
+}
+
+fn proxy_settings(config: &Config) -> Settings {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    Settings {
+        workers: cores,
+        trusted_proxies: config.proxy.trusted_proxies.clone(),
+        max_connections: config.proxy.max_connections.unwrap_or_else(affordable_connections),
+        client_idle_timeout: config.proxy.client_idle_timeout,
+        hold_timeout: config.proxy.hold_timeout,
+        max_held_requests: config.proxy.max_held_requests,
+    }
+}
+
+/// Each client may need a second descriptor, for its upstream.
+fn affordable_connections() -> usize {
+    let limit = getrlimit(Resource::RLIMIT_NOFILE).map_or(1024, |(soft, _)| soft);
+    usize::try_from(limit.saturating_sub(RESERVED_DESCRIPTORS) / 2).unwrap_or(usize::MAX).max(64)
+}
+
+/// A second daemon on the same socket is refused before it takes anything, with the name of the first.
+async fn refuse_if_live(config: &Config) -> Result<(), Failure> {
+    let path = &config.control.path;
+    if !is_live(path) {
+        return Ok(());
+    }
+    let introduction = tokio::time::timeout(INTRODUCTION, introduce(config)).await.ok().flatten();
+    let who = match introduction {
+        Some((application, Some(release))) => format!("the daemon of {application}, with release {release} active,"),
+        Some((application, None)) => format!("the daemon of {application}, with no active release,"),
+        None => "a program that does not answer as a daemon".to_owned(),
+    };
+    Err(Failure::new(
+        ErrorCode::Internal,
+        format!(
+            "{who} already listens on {}; use it with rollbridge deploy, end it with rollbridge shutdown, or set another \
+             control.path",
+            path.display()
+        ),
+    ))
+}
+
+async fn introduce(config: &Config) -> Option<(String, Option<String>)> {
+    let mut client = Client::connect(&config.control).await.ok()?;
+    let status = json!({ "command": "status" }).as_object().cloned()?;
+    let answer = client.request(&status, |_| ()).await.ok()?;
+    let text = |field: &str| answer.get(field).and_then(Value::as_str).map(str::to_owned);
+    Some((text("application")?, text("activeReleaseId")))
+}

@@ -1,0 +1,40 @@
+//! `rollbridge deploy`.
+
+use std::io::IsTerminal;
+
+use serde_json::{Value, json};
+
+use super::args::DeployOptions;
+use super::failure::Failure;
+use super::output;
+use crate::config::ConfigFile;
+use crate::control::client::Line;
+use crate::error::ErrorCode;
+
+pub(super) async fn run(file: &ConfigFile, options: &DeployOptions) -> Result<(), Failure> {
+    // Made absolute from where we stand, not from where the daemon does.
+    let release_path = std::path::absolute(&options.release_path)
+        .map_err(|error| Failure::new(ErrorCode::InvalidRequest, format!("--release-path: {error}")))?;
+    let Some(release_path) = release_path.to_str() else {
+        return Err(Failure::new(ErrorCode::InvalidRequest, "--release-path must be valid UTF-8"));
+    };
+    let show_progress = options.progress || std::io::stderr().is_terminal();
+    let request = json!({
+        "command": "deploy",
+        "releasePath": release_path,
+        "releaseId": options.release_id,
+        "revision": options.revision,
+        "wait": options.wait,
+        "waitDrained": options.wait_drained,
+        "progress": show_progress,
+    });
+    let mut client = super::connect(file).await?;
+    let answer = super::ask(&mut client, request, tell_progress).await?;
+    output::print_json(&answer);
+    Ok(())
+}
+
+fn tell_progress(line: Line) {
+    let text = |field: &str| line.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
+    output::tell(&format!("{:<10} {}", text("phase"), text("message")));
+}

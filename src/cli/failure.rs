@@ -1,0 +1,70 @@
+//! Why a command failed, in words and as an exit status.
+
+use std::process::ExitCode;
+
+use serde_json::Value;
+
+use super::output;
+use crate::config::ConfigError;
+use crate::control::client::{ClientError, Line};
+use crate::control::socket::SocketError;
+use crate::error::ErrorCode;
+
+/// A command that failed.
+#[derive(Debug)]
+pub(super) struct Failure {
+    code: ErrorCode,
+    message: String,
+    /// The failing process and its last lines.
+    output: Option<(String, Vec<String>)>,
+}
+
+impl Failure {
+    pub fn new(code: ErrorCode, message: impl Into<String>) -> Failure {
+        Failure { code, message: message.into(), output: None }
+    }
+
+    pub fn internal(message: String) -> Failure {
+        Failure::new(ErrorCode::Internal, message)
+    }
+
+    /// The daemon's error line.
+    pub fn from_daemon(line: &Line) -> Failure {
+        let text = |field: &str| line.get(field).and_then(Value::as_str).map(str::to_owned);
+        let lines = line.get("logs").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        let lines: Vec<String> = lines.iter().filter_map(|line| line.get("line")?.as_str().map(str::to_owned)).collect();
+        Failure {
+            code: text("code").and_then(|code| ErrorCode::parse(&code)).unwrap_or(ErrorCode::Internal),
+            message: text("error").unwrap_or_else(|| "the daemon gave no reason".to_owned()),
+            output: text("processId").filter(|_| !lines.is_empty()).map(|process| (process, lines)),
+        }
+    }
+
+    /// Says it on stderr, and turns it into the exit status.
+    pub fn tell(self) -> ExitCode {
+        if let Some((process, lines)) = &self.output {
+            output::tell(&format!("last output of {process}:"));
+            lines.iter().for_each(|line| output::tell(&format!("  {line}")));
+        }
+        output::tell(&format!("rollbridge: {}", self.message));
+        ExitCode::from(self.code.exit_status())
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Failure {
+        Failure::new(error.code(), error.to_string())
+    }
+}
+
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Failure {
+        Failure::new(error.code(), error.to_string())
+    }
+}
+
+impl From<SocketError> for Failure {
+    fn from(error: SocketError) -> Failure {
+        Failure::internal(error.to_string())
+    }
+}

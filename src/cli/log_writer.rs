@@ -1,0 +1,57 @@
+//! The daemon's log: each event a JSON line on stdout. A closed or blocked stdout never holds the daemon up.
+
+use std::io::Write;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::time::Duration;
+
+use crate::control::wire;
+use crate::events::Event;
+
+/// How many lines may wait for a slow stdout; further ones are lost to it (not to `rollbridge events`).
+const WAITING_LINES: usize = 10_000;
+
+/// How long the last lines may take at the end.
+const LAST_LINES: Duration = Duration::from_secs(1);
+
+/// Writes events on a thread of its own.
+#[derive(Debug)]
+pub(super) struct LogWriter {
+    lines: SyncSender<Arc<Event>>,
+    done: Receiver<()>,
+}
+
+impl LogWriter {
+    /// Starts the thread.
+    pub fn start() -> std::io::Result<LogWriter> {
+        let (lines, waiting) = sync_channel::<Arc<Event>>(WAITING_LINES);
+        let (finished, done) = sync_channel(1);
+        std::thread::Builder::new().name("log-writer".to_owned()).spawn(move || {
+            for event in waiting {
+                write_line(&event);
+            }
+            let _ = finished.send(());
+        })?;
+        Ok(LogWriter { lines, done })
+    }
+
+    /// Where events go in.
+    pub fn sink(&self) -> impl Fn(&Arc<Event>) + Send + Sync + use<> {
+        let lines = self.lines.clone();
+        move |event| match lines.try_send(event.clone()) {
+            Ok(()) | Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {}
+        }
+    }
+
+    /// Waits for the last lines, once nobody holds the sink any more; not for ever.
+    pub fn finish(self) {
+        drop(self.lines);
+        let _ = self.done.recv_timeout(LAST_LINES);
+    }
+}
+
+fn write_line(event: &Event) {
+    let mut stdout = std::io::stdout().lock();
+    // Nobody reads it any more: the events are still there for `rollbridge events`.
+    let _ = writeln!(stdout, "{}", wire::event(event)).and_then(|()| stdout.flush());
+}

@@ -1,0 +1,94 @@
+//! The command line: arguments in, one command, an exit status out.
+//!
+//! Results go to stdout, everything else to stderr. Exit statuses: 0 done, 1 failed, 2 usage, 3 no daemon, 4 unknown.
+
+mod args;
+mod daemon;
+mod deploy;
+mod events;
+mod failure;
+mod log_writer;
+mod output;
+mod shutdown;
+mod status;
+mod stop;
+mod validate;
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::Parser;
+use serde_json::json;
+
+use crate::config::{self, ConfigFile, Loaded};
+use crate::control::client::{Client, Line};
+use args::{Arguments, Command};
+use failure::Failure;
+
+/// Runs the command that `arguments` ask for; the first of them is the program's name.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => arguments,
+        Err(wrong) => {
+            // A closed stdout or stderr is no reason to end differently.
+            let _ = wrong.print();
+            return ExitCode::from(u8::try_from(wrong.exit_code()).unwrap_or(2));
+        }
+    };
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return Failure::internal(format!("cannot start the runtime: {error}")).tell(),
+    };
+    let outcome = runtime.block_on(execute(&arguments));
+    // A file system call that hangs must not keep a finished command from ending.
+    runtime.shutdown_background();
+    match outcome {
+        Ok(status) => status,
+        Err(failure) => failure.tell(),
+    }
+}
+
+async fn execute(arguments: &Arguments) -> Result<ExitCode, Failure> {
+    let file = locate(arguments.config.as_deref())?;
+    let done = match &arguments.command {
+        Command::Daemon => daemon::run(&file).await,
+        Command::Deploy(options) => deploy::run(&file, options).await,
+        Command::Status => status::run(&file).await,
+        Command::Stop(options) => stop::run(&file, options).await,
+        Command::Shutdown => shutdown::run(&file).await,
+        Command::Events(options) => events::run(&file, options).await,
+        Command::Validate(options) => return validate::run(&file, options).await,
+    };
+    done.map(|()| ExitCode::SUCCESS)
+}
+
+fn locate(explicit: Option<&Path>) -> Result<ConfigFile, Failure> {
+    let here = std::env::current_dir()
+        .map_err(|error| Failure::internal(format!("cannot tell the working directory: {error}")))?;
+    Ok(config::locate(explicit, &here)?)
+}
+
+/// Loads the config and connects to its daemon.
+async fn connect(file: &ConfigFile) -> Result<Client, Failure> {
+    let Loaded { config, .. } = config::load(file).await?;
+    Ok(Client::connect(&config.control).await?)
+}
+
+/// Asks the daemon one thing and waits for the answer; `watch` sees the lines before it.
+async fn ask(client: &mut Client, request: serde_json::Value, watch: impl FnMut(Line)) -> Result<Line, Failure> {
+    let request = request.as_object().cloned().unwrap_or_default();
+    let answer = client.request(&request, watch).await?;
+    match answer.get("status") {
+        Some(status) if status == "success" => Ok(answer),
+        _ => Err(Failure::from_daemon(&answer)),
+    }
+}
+
+/// Asks a command without parameters and prints the answer.
+async fn ask_and_print(file: &ConfigFile, command: &str) -> Result<(), Failure> {
+    let mut client = connect(file).await?;
+    let answer = ask(&mut client, json!({ "command": command }), |_| ()).await?;
+    output::print_json(&answer);
+    Ok(())
+}

@@ -1,0 +1,197 @@
+//! What a client can ask for: one line of JSON becomes one typed request, or an error that says what is wrong with it.
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use crate::daemon::DeployRequest;
+use crate::error::ErrorCode;
+
+/// A request from a client.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Request {
+    /// Deploy a release.
+    Deploy(DeployOptions),
+    /// How things stand.
+    Status,
+    /// Stop a release.
+    Stop(StopOptions),
+    /// The recent events, or all that follow.
+    Events(EventsOptions),
+    /// End the daemon.
+    Shutdown,
+}
+
+/// Parameters of `deploy`.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DeployOptions {
+    release_path: PathBuf,
+    release_id: Option<String>,
+    revision: Option<String>,
+    #[serde(default)]
+    wait: Option<bool>,
+    #[serde(default)]
+    wait_drained: Option<bool>,
+    #[serde(default)]
+    progress: Option<bool>,
+}
+
+impl DeployOptions {
+    /// What the engine is asked to do.
+    pub fn to_engine(&self) -> DeployRequest {
+        DeployRequest {
+            release_path: self.release_path.clone(),
+            release_id: self.release_id.clone(),
+            revision: self.revision.clone(),
+            wait: self.wait.unwrap_or(false),
+        }
+    }
+
+    /// Whether to answer only when the previous release is stopped.
+    pub fn wait_drained(&self) -> bool {
+        self.wait_drained.unwrap_or(false)
+    }
+
+    /// Whether to send progress lines.
+    pub fn progress(&self) -> bool {
+        self.progress.unwrap_or(false)
+    }
+}
+
+/// Parameters of `stop`.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StopOptions {
+    /// Which release; the active one without it.
+    pub release_id: Option<String>,
+}
+
+/// Parameters of `events`.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EventsOptions {
+    /// How many of the newest.
+    pub limit: Option<usize>,
+    /// Only those with a higher number.
+    pub since: Option<u64>,
+    /// Whether to go on sending events as they happen.
+    pub follow: Option<bool>,
+}
+
+/// Why a line is no request.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum RequestError {
+    /// Not a JSON object with a command.
+    #[error("{0}")]
+    Malformed(String),
+    /// No such command.
+    #[error("unknown command {0:?}; this daemon knows {known}", known = COMMANDS.join(", "))]
+    UnknownCommand(String),
+}
+
+impl RequestError {
+    /// The code for programs.
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            RequestError::Malformed(_) => ErrorCode::InvalidRequest,
+            RequestError::UnknownCommand(_) => ErrorCode::UnknownCommand,
+        }
+    }
+}
+
+/// Every command, for messages.
+const COMMANDS: [&str; 5] = ["deploy", "status", "stop", "events", "shutdown"];
+
+impl Request {
+    /// The command's name.
+    pub fn command(&self) -> &'static str {
+        match self {
+            Request::Deploy(_) => "deploy",
+            Request::Status => "status",
+            Request::Stop(_) => "stop",
+            Request::Events(_) => "events",
+            Request::Shutdown => "shutdown",
+        }
+    }
+
+    /// Reads one line.
+    pub fn parse(line: &[u8]) -> Result<Request, RequestError> {
+        let malformed = |what: String| RequestError::Malformed(what);
+        let value: Value = serde_json::from_slice(line)
+            .map_err(|error| malformed(format!("a request is one JSON object on a line: {error}")))?;
+        let Value::Object(mut parameters) = value else {
+            return Err(malformed(format!("a request is a JSON object, not {}", kind_of(&value))));
+        };
+        match parameters.remove("command") {
+            Some(Value::String(command)) => Request::of(&command, parameters),
+            Some(other) => Err(malformed(format!("command must be a string, not {}", kind_of(&other)))),
+            None => Err(malformed("a request needs a \"command\"".to_owned())),
+        }
+    }
+
+    fn of(command: &str, parameters: Map<String, Value>) -> Result<Request, RequestError> {
+        Ok(match command {
+            "deploy" => Request::Deploy(read(command, parameters)?),
+            "status" => Request::Status,
+            "stop" => Request::Stop(read(command, parameters)?),
+            "events" => Request::Events(read(command, parameters)?),
+            "shutdown" => Request::Shutdown,
+            unknown => return Err(RequestError::UnknownCommand(unknown.to_owned())),
+        })
+    }
+}
+
+/// Parameters this version does not know are passed over, so that a newer client can talk to an older daemon.
+fn read<T: for<'de> Deserialize<'de>>(command: &str, parameters: Map<String, Value>) -> Result<T, RequestError> {
+    T::deserialize(Value::Object(parameters))
+        .map_err(|error| RequestError::Malformed(format!("wrong parameters of {command}: {error}")))
+}
+
+fn kind_of(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_command_is_read() {
+        for command in COMMANDS {
+            let line = format!(r#"{{"command":"{command}","releasePath":"/srv/app","unknown":1,"releaseId":null}}"#);
+            assert_eq!(Request::parse(line.as_bytes()).expect("a request").command(), command);
+        }
+    }
+
+    #[test]
+    fn nonsense_is_answered_with_what_is_wrong() {
+        let table = [
+            ("", "one JSON object on a line"),
+            ("{", "one JSON object on a line"),
+            ("[]", "not a list"),
+            ("null", "not null"),
+            ("{}", "needs a \"command\""),
+            (r#"{"command":5}"#, "not a number"),
+            (r#"{"command":"deploy"}"#, "releasePath"),
+            (r#"{"command":"deploy","releasePath":7}"#, "wrong parameters of deploy"),
+            (r#"{"command":"stop","releaseId":[]}"#, "wrong parameters of stop"),
+            (r#"{"command":"events","limit":-1}"#, "wrong parameters of events"),
+            (r#"{"command":"dance"}"#, "unknown command \"dance\""),
+            ("\u{0}", "one JSON object on a line"),
+        ];
+        for (line, expected) in table {
+            let error = Request::parse(line.as_bytes()).expect_err(line).to_string();
+            assert!(error.contains(expected), "{line}: {error}");
+        }
+        assert!(Request::parse(b"\xff\xfe").is_err());
+    }
+}

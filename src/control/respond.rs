@@ -1,0 +1,90 @@
+//! What each request leads to.
+
+use serde_json::json;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::mpsc;
+
+use super::request::{DeployOptions, EventsOptions, Request};
+use super::session::{Client, Left};
+use super::wire;
+use crate::daemon::Engine;
+use crate::release::Progress;
+
+/// Carries out one request and answers it.
+pub(super) async fn respond(client: &mut Client, engine: &Engine, request: Request) -> Result<(), Left> {
+    let command = request.command();
+    match request {
+        Request::Deploy(options) => deploy(client, engine, &options).await,
+        Request::Status => status(client, engine).await,
+        Request::Stop(options) => match engine.stop(options.release_id.as_deref()).await {
+            Ok(()) => status(client, engine).await,
+            Err(error) => client.fail(engine, command, wire::engine_error(&error)).await,
+        },
+        Request::Events(options) if options.follow == Some(true) => follow_events(client, engine, &options).await,
+        Request::Events(options) => {
+            let events = engine.events().recent(options.since, options.limit);
+            let events: Vec<_> = events.iter().map(|event| wire::event(event)).collect();
+            client.send(&wire::success(json!({ "events": events }))).await
+        }
+        Request::Shutdown => {
+            engine.shutdown().await;
+            client.wait_until_socket_is_gone().await;
+            client.send(&wire::success(json!({ "message": "shutdown" }))).await
+        }
+    }
+}
+
+async fn status(client: &mut Client, engine: &Engine) -> Result<(), Left> {
+    client.send(&wire::success(wire::status(&engine.status()))).await
+}
+
+async fn deploy(client: &mut Client, engine: &Engine, options: &DeployOptions) -> Result<(), Left> {
+    let (sender, mut steps) = mpsc::unbounded_channel();
+    let progress = if options.progress() { Progress::to(sender) } else { Progress::default() };
+    let mut deploying = std::pin::pin!(engine.deploy(options.to_engine(), progress));
+    let outcome = loop {
+        tokio::select! {
+            biased;
+            Some(step) = steps.recv() => client.send(&wire::progress(&step)).await?,
+            outcome = &mut deploying => break outcome,
+            // Leaving drops a deploy that still stands in the queue; one that has begun goes on without us.
+            () = client.left() => return Err(Left),
+        }
+    };
+    while let Ok(step) = steps.try_recv() {
+        client.send(&wire::progress(&step)).await?;
+    }
+    match outcome {
+        Ok(outgoing) => {
+            if let Some(previous) = outgoing.previous.filter(|_| options.wait_drained()) {
+                tokio::select! {
+                    () = previous.wait_until_over() => {}
+                    () = client.left() => return Err(Left),
+                }
+            }
+            client.send(&wire::success(wire::deployed(&outgoing.deployed))).await
+        }
+        Err(error) => client.fail(engine, "deploy", wire::engine_error(&error)).await,
+    }
+}
+
+async fn follow_events(client: &mut Client, engine: &Engine, options: &EventsOptions) -> Result<(), Left> {
+    let (kept, mut live) = engine.events().follow(options.since, options.limit);
+    for event in kept {
+        client.send(&wire::followed_event(&event)).await?;
+    }
+    loop {
+        let next = tokio::select! {
+            // In this order, so that the last events still arrive at a shutdown.
+            biased;
+            next = live.recv() => next,
+            () = client.left() => return Err(Left),
+            () = client.wait_until_socket_is_gone() => return Err(Left),
+        };
+        match next {
+            Ok(event) => client.send(&wire::followed_event(&event)).await?,
+            Err(RecvError::Lagged(missed)) => client.send(&wire::lagged(missed)).await?,
+            Err(RecvError::Closed) => return Err(Left),
+        }
+    }
+}

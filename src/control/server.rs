@@ -1,0 +1,67 @@
+//! Accepting clients, and the order in which things end at a shutdown.
+
+use std::io;
+use std::time::Duration;
+
+use tokio::net::UnixListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::session;
+use super::socket::{ControlSocket, SocketError};
+use crate::daemon::Engine;
+use crate::events::Milestone;
+
+/// How long clients may take to read their last answer once everything is stopped.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
+
+/// How long accepting pauses when the system has no descriptor to give.
+const BREATH: Duration = Duration::from_millis(100);
+
+/// A control socket that listens and is not served yet.
+#[derive(Debug)]
+pub struct Server {
+    socket: ControlSocket,
+    listener: UnixListener,
+}
+
+impl Server {
+    /// Makes the control socket of the engine's config. Must be called inside a tokio runtime.
+    pub fn bind(engine: &Engine) -> Result<Server, SocketError> {
+        let control = &engine.config().control;
+        let (socket, listener) = ControlSocket::bind(control)?;
+        let failed = |source: io::Error| {
+            socket.remove();
+            SocketError::Io { what: "listen on", path: control.path.clone(), source }
+        };
+        let listener = UnixListener::from_std(listener).map_err(failed)?;
+        engine.events().record(Milestone::ControlSocketListening { path: control.path.display().to_string() });
+        Ok(Server { socket, listener })
+    }
+
+    /// Serves until the engine is shut down; returns when the socket is gone and clients have their last answers.
+    pub async fn serve(self, engine: Engine) {
+        let (socket_gone, _) = watch::channel(false);
+        let mut sessions = JoinSet::new();
+        loop {
+            tokio::select! {
+                () = engine.closing() => break,
+                accepted = self.listener.accept() => match accepted {
+                    Ok((stream, _)) => {
+                        sessions.spawn(session::serve(stream, engine.clone(), socket_gone.subscribe()));
+                    }
+                    Err(_) => tokio::time::sleep(BREATH).await,
+                },
+                Some(_) = sessions.join_next() => {}
+            }
+        }
+        // Nobody new from here on; those who are connected may watch the end.
+        drop(self.listener);
+        engine.shutdown().await;
+        self.socket.remove();
+        socket_gone.send_replace(true);
+        let last_answers = async { while sessions.join_next().await.is_some() {} };
+        // A client that reads nothing must not keep the daemon from ending.
+        let _ = tokio::time::timeout(LAST_ANSWERS, last_answers).await;
+    }
+}

@@ -1,0 +1,141 @@
+//! One client's connection: lines in, answers out, in order.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use serde_json::{Map, Value};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::UnixStream;
+use tokio::sync::watch;
+
+use super::request::Request;
+use super::{respond, wire};
+use crate::daemon::Engine;
+use crate::error::ErrorCode;
+use crate::events::Milestone;
+
+/// A longer request is answered with an error, and the connection closed.
+const LONGEST_REQUEST_BYTES: usize = 1024 * 1024;
+
+/// How often we look whether a client that waits is still there.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// The client can be written to no more.
+#[derive(Debug)]
+pub(super) struct Left;
+
+impl From<io::Error> for Left {
+    fn from(_: io::Error) -> Left {
+        Left
+    }
+}
+
+/// A client's connection.
+#[derive(Debug)]
+pub(super) struct Client {
+    stream: BufReader<UnixStream>,
+    /// Turns true once everything is stopped and the socket's file is gone.
+    socket_gone: watch::Receiver<bool>,
+}
+
+enum Received {
+    Line(Vec<u8>),
+    TooLong,
+    End,
+}
+
+/// Serves one client until it leaves, or the daemon ends.
+pub(super) async fn serve(stream: UnixStream, engine: Engine, socket_gone: watch::Receiver<bool>) {
+    let mut ending = socket_gone.clone();
+    let mut client = Client { stream: BufReader::new(stream), socket_gone };
+    loop {
+        let received = tokio::select! {
+            received = client.receive() => received,
+            // Nothing was asked: there is no answer to wait for.
+            _ = ending.wait_for(|gone| *gone) => return,
+        };
+        let answered = match received {
+            Ok(Received::Line(line)) if line.trim_ascii().is_empty() => Ok(()),
+            Ok(Received::Line(line)) => answer(&mut client, &engine, &line).await,
+            Ok(Received::TooLong) => {
+                let message = format!("a request must not be longer than {LONGEST_REQUEST_BYTES} bytes");
+                let _ = client.send(&wire::error(ErrorCode::InvalidRequest, &message)).await;
+                return;
+            }
+            Ok(Received::End) | Err(Left) => return,
+        };
+        if answered.is_err() {
+            return;
+        }
+    }
+}
+
+async fn answer(client: &mut Client, engine: &Engine, line: &[u8]) -> Result<(), Left> {
+    match Request::parse(line) {
+        Ok(request) => respond::respond(client, engine, request).await,
+        Err(error) => {
+            client.fail(engine, "unreadable request", wire::error(error.code(), &error.to_string())).await
+        }
+    }
+}
+
+impl Client {
+    async fn receive(&mut self) -> Result<Received, Left> {
+        let mut line = Vec::new();
+        loop {
+            let available = self.stream.fill_buf().await?;
+            if available.is_empty() {
+                // A last line without an end is a request all the same.
+                return Ok(if line.is_empty() { Received::End } else { Received::Line(line) });
+            }
+            let end = available.iter().position(|byte| *byte == b'\n');
+            let taken = end.unwrap_or(available.len());
+            if line.len() + taken > LONGEST_REQUEST_BYTES {
+                return Ok(Received::TooLong);
+            }
+            line.extend_from_slice(&available[..taken]);
+            self.stream.consume(taken + usize::from(end.is_some()));
+            if end.is_some() {
+                return Ok(Received::Line(line));
+            }
+        }
+    }
+
+    /// Sends one line.
+    pub async fn send(&mut self, line: &Map<String, Value>) -> Result<(), Left> {
+        let mut bytes = serde_json::to_vec(line).map_err(io::Error::from)?;
+        bytes.push(b'\n');
+        self.stream.write_all(&bytes).await?;
+        Ok(())
+    }
+
+    /// Sends an error line and records that `command` failed.
+    pub async fn fail(&mut self, engine: &Engine, command: &str, line: Map<String, Value>) -> Result<(), Left> {
+        let code = line.get("code").and_then(Value::as_str).unwrap_or_default().to_owned();
+        engine.events().record(Milestone::CommandFailed { command: command.to_owned(), code });
+        self.send(&line).await
+    }
+
+    /// Waits until everything is stopped and the socket's file is gone.
+    pub async fn wait_until_socket_is_gone(&self) {
+        // The sender goes only after it has said so.
+        let _ = self.socket_gone.clone().wait_for(|gone| *gone).await;
+    }
+
+    /// Resolves when the client has closed its connection. One that only ended its own sending side still waits for
+    /// its answer.
+    pub async fn left(&self) {
+        while !self.has_hung_up() {
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    fn has_hung_up(&self) -> bool {
+        let mut watched = [PollFd::new(self.stream.get_ref().as_fd(), PollFlags::empty())];
+        let hung_up = PollFlags::POLLHUP | PollFlags::POLLERR;
+        poll(&mut watched, PollTimeout::ZERO).is_ok()
+            && watched[0].revents().is_some_and(|events| events.intersects(hung_up))
+    }
+}

@@ -1,0 +1,182 @@
+//! The wire JSON of everything the daemon says. Field names are a promise: other tools parse them.
+
+use serde_json::{Map, Value, json};
+
+use crate::clock::Timestamp;
+use crate::daemon::status::{ProcessStatus, ReleaseStatus};
+use crate::daemon::{Deployed, EngineError, Status};
+use crate::error::ErrorCode;
+use crate::events::Event;
+use crate::process::LogLine;
+use crate::release::{Detail, Step};
+
+/// The version of the protocol; raised when an older client would misunderstand.
+pub const PROTOCOL_VERSION: u32 = 1;
+
+/// An error line.
+pub fn error(code: ErrorCode, message: &str) -> Map<String, Value> {
+    object(json!({ "status": "error", "error": message, "code": code.as_str() }))
+}
+
+/// What the engine refused or failed to do.
+pub fn engine_error(failed: &EngineError) -> Map<String, Value> {
+    let mut line = error(failed.code(), &failed.to_string());
+    if let EngineError::Deploy(deploy) = failed {
+        let failure = &deploy.failure;
+        line.insert("phase".into(), deploy.phase.as_str().into());
+        line.insert("releaseId".into(), deploy.release_id.clone().into());
+        line.insert("activeReleaseId".into(), deploy.active_release_id.clone().into());
+        line.insert("processId".into(), failure.process_id.clone().into());
+        line.insert("exitCode".into(), failure.exit.and_then(|exit| exit.code()).into());
+        line.insert("exitSignal".into(), failure.exit.and_then(|exit| exit.signal_name()).into());
+        line.insert("logs".into(), failure.logs.iter().map(log_line).collect());
+    }
+    line
+}
+
+/// A success line with these fields.
+pub fn success(fields: Value) -> Map<String, Value> {
+    let mut line = object(json!({ "status": "success" }));
+    line.extend(object(fields));
+    line
+}
+
+/// What a deploy came to.
+pub fn deployed(deployed: &Deployed) -> Value {
+    json!({ "activeReleaseId": deployed.active_release_id, "previousReleaseId": deployed.previous_release_id })
+}
+
+/// A progress line.
+pub fn progress(step: &Step) -> Map<String, Value> {
+    let mut line = object(json!({
+        "status": "progress",
+        "at": step.at.to_rfc3339(),
+        "phase": step.phase.as_str(),
+    }));
+    if let Some(process_id) = &step.process_id {
+        line.insert("processId".into(), process_id.clone().into());
+    }
+    line.insert("message".into(), step.message.clone().into());
+    let data = match &step.detail {
+        Detail::None => return line,
+        Detail::Started { pid, port } => json!({ "pid": pid, "port": port }),
+        Detail::Probe { attempt, elapsed } => json!({ "attempt": attempt, "elapsedMs": elapsed.as_millis() as u64 }),
+    };
+    line.insert("data".into(), data);
+    line
+}
+
+/// An event as `events` lists it and as the daemon logs it.
+pub fn event(event: &Event) -> Value {
+    let mut line = object(json!({ "seq": event.seq, "at": event.at.to_rfc3339() }));
+    // A milestone is plain data under string keys; there is nothing in it that could fail to serialise.
+    line.extend(object(serde_json::to_value(&event.milestone).unwrap_or_default()));
+    Value::Object(line)
+}
+
+/// An event as a line of its own, for a follower.
+pub fn followed_event(followed: &Event) -> Map<String, Value> {
+    let mut line = object(json!({ "status": "event" }));
+    line.extend(object(event(followed)));
+    line
+}
+
+/// Tells a follower that it was too slow.
+pub fn lagged(missed: u64) -> Map<String, Value> {
+    object(json!({ "status": "lagged", "missed": missed }))
+}
+
+/// The status payload.
+pub fn status(status: &Status) -> Value {
+    json!({
+        "application": status.application,
+        "version": env!("CARGO_PKG_VERSION"),
+        "protocolVersion": PROTOCOL_VERSION,
+        "activeReleaseId": status.active_release_id,
+        "control": { "path": status.control_path.display().to_string() },
+        "proxy": {
+            "host": status.proxy.ip().to_string(),
+            "port": status.proxy.port(),
+            "upstreamHost": status.upstream_host,
+        },
+        "daemonRuntime": null,
+        "bootstrap": null,
+        "orphans": [],
+        "releases": status.releases.iter().map(release).collect::<Vec<_>>(),
+        "services": status.services.iter().map(standing).collect::<Vec<_>>(),
+        "singletons": status.singletons.iter().map(standing).collect::<Vec<_>>(),
+    })
+}
+
+fn release(release: &ReleaseStatus) -> Value {
+    json!({
+        "releaseId": release.id,
+        "instance": release.instance,
+        "releasePath": release.path.display().to_string(),
+        "revision": release.revision,
+        "state": release.life.phase().as_str(),
+        "ports": release.ports,
+        "connections": { "http": release.http, "websocket": release.websocket },
+        "connectionCount": release.http + release.websocket,
+        "activatedAt": time(release.life.activated_at()),
+        "drainStartedAt": time(release.life.drain_started_at()),
+        "stoppedAt": time(release.life.stopped_at()),
+        "processes": release.processes.iter().map(process).collect::<Vec<_>>(),
+    })
+}
+
+fn standing(status: &ProcessStatus) -> Value {
+    json!({ "id": status.identity.base_id, "process": process(status) })
+}
+
+fn process(process: &ProcessStatus) -> Value {
+    let ProcessStatus { identity, status, logs } = process;
+    let uptime_ms = match (status.pid, status.started_at) {
+        (Some(_), Some(started_at)) => Some(Timestamp::now().since(started_at).as_millis() as u64),
+        _ => None,
+    };
+    json!({
+        "id": identity.id,
+        "baseId": identity.base_id,
+        "replicaIndex": identity.replica_index,
+        "policy": identity.policy.as_str(),
+        "releaseId": status.release_id,
+        "state": status.condition.as_str(),
+        "pid": status.pid,
+        "port": status.port,
+        "command": status.command,
+        "cwd": status.cwd.as_ref().map(|cwd| cwd.display().to_string()),
+        "startedAt": time(status.started_at),
+        "uptimeMs": uptime_ms,
+        "restarts": status.restarts,
+        "nextRestartAt": time(status.next_restart_at),
+        "lastStartReason": status.last_start_reason.map(|reason| reason.as_str()),
+        "exitCode": status.last_exit.and_then(|exit| exit.code()),
+        "exitSignal": status.last_exit.and_then(|exit| exit.signal_name()),
+        "logs": logs.iter().map(log_line).collect::<Vec<_>>(),
+        "rssBytes": null,
+        "memoryRestarts": 0,
+        "lastMemoryRestartAt": null,
+        "children": null,
+    })
+}
+
+fn log_line(line: &LogLine) -> Value {
+    json!({
+        "seq": line.seq,
+        "at": line.at.to_rfc3339(),
+        "stream": line.stream.as_str(),
+        "line": line.line,
+    })
+}
+
+fn time(at: Option<Timestamp>) -> Option<String> {
+    at.map(Timestamp::to_rfc3339)
+}
+
+fn object(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(map) => map,
+        _ => Map::new(),
+    }
+}

@@ -1,0 +1,35 @@
+//! What follows when a release is over: its ports are free again, and old ones are forgotten.
+
+use std::sync::Arc;
+
+use super::{Book, Engine};
+use crate::clock::Timestamp;
+use crate::config::Retention;
+use crate::release::Release;
+use crate::release::lifecycle::Phase;
+use crate::release::retention::forgotten;
+
+impl Engine {
+    /// Waits in the background until nothing of `release` runs, then gives back `ports` and applies the retention.
+    pub(super) fn follow_to_its_end(&self, release: &Arc<Release>, ports: Vec<u16>) {
+        let (engine, release) = (self.clone(), release.clone());
+        tokio::spawn(async move {
+            release.wait_until_over().await;
+            let mut book = engine.book();
+            book.ports.release(ports);
+            book.forget_old_releases(&engine.inner.config.release_retention, Timestamp::now());
+        });
+    }
+}
+
+impl Book {
+    /// Only stopped releases are ever forgotten here; failed ones stay until the next deploy.
+    fn forget_old_releases(&mut self, retention: &Retention, now: Timestamp) {
+        let stopped: Vec<Arc<Release>> =
+            self.releases.iter().filter(|release| release.phase() == Phase::Stopped).cloned().collect();
+        let times: Vec<Timestamp> = stopped.iter().filter_map(|release| release.life().stopped_at()).collect();
+        let old: Vec<Arc<Release>> =
+            forgotten(&times, retention, now).into_iter().map(|position| stopped[position].clone()).collect();
+        self.releases.retain(|release| !old.iter().any(|old| Arc::ptr_eq(old, release)));
+    }
+}

@@ -1,0 +1,89 @@
+//! Why the engine did not do what it was asked.
+
+use thiserror::Error;
+
+use crate::error::ErrorCode;
+use crate::release::{DeployPhase, Failure};
+
+/// A refused or failed command.
+#[derive(Debug, Clone, PartialEq, Error)]
+pub enum EngineError {
+    /// Parameters that make no sense.
+    #[error("{0}")]
+    InvalidRequest(String),
+    /// Nothing is started any more.
+    #[error("the daemon is shutting down; start it again to {0}")]
+    ShuttingDown(&'static str),
+    /// Another deploy or rollback has the turn.
+    #[error("{running} is still running; wait for it, or use --wait to queue behind it")]
+    DeployInProgress {
+        /// What runs.
+        running: String,
+    },
+    /// No release has this id.
+    #[error("no release {id:?} is known; {}", known(.known))]
+    ReleaseNotFound {
+        /// The id asked for.
+        id: String,
+        /// The ids there are.
+        known: Vec<String>,
+    },
+    /// A deploy failed.
+    #[error(transparent)]
+    Deploy(#[from] Box<DeployFailure>),
+}
+
+fn known(ids: &[String]) -> String {
+    match ids {
+        [] => "none has been deployed yet".to_owned(),
+        ids => format!("known releases: {}", ids.join(", ")),
+    }
+}
+
+/// A deploy that failed, with everything that helps to see why.
+#[derive(Debug, Clone, PartialEq, Error)]
+#[error("{}", describe(self))]
+pub struct DeployFailure {
+    /// The release that was to be deployed.
+    pub release_id: String,
+    /// The phase it failed in.
+    pub phase: DeployPhase,
+    /// What went wrong.
+    pub failure: Failure,
+    /// The release that serves now.
+    pub active_release_id: Option<String>,
+}
+
+impl DeployFailure {
+    /// Whether traffic had been switched to the release already.
+    pub fn is_behind_the_switch(&self) -> bool {
+        self.phase > DeployPhase::Switch
+    }
+}
+
+fn describe(failed: &DeployFailure) -> String {
+    let DeployFailure { release_id, phase, failure, active_release_id } = failed;
+    let phase = phase.as_str();
+    if failed.is_behind_the_switch() {
+        return format!("traffic is on {release_id}, but phase {phase} failed: {failure}");
+    }
+    let serving = match active_release_id {
+        Some(active) => format!("{active} keeps serving"),
+        None => "no release is active".to_owned(),
+    };
+    format!("deploy of {release_id} failed in phase {phase}: {failure}; {serving}")
+}
+
+impl EngineError {
+    /// The code for programs.
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            EngineError::InvalidRequest(_) => ErrorCode::InvalidRequest,
+            EngineError::ShuttingDown(_) => ErrorCode::ShuttingDown,
+            EngineError::DeployInProgress { .. } => ErrorCode::DeployInProgress,
+            EngineError::ReleaseNotFound { .. } => ErrorCode::ReleaseNotFound,
+            EngineError::Deploy(failed) if failed.is_behind_the_switch() => ErrorCode::PostSwitchFailed,
+            EngineError::Deploy(failed) => failed.failure.code(),
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! The engine's story: start, deploy, stop, shut down, and tell how things stand.
+//!
+//! It never parses bytes: `control` speaks to clients, `proxy` to traffic, `host` to processes.
+
+mod deploy;
+mod drain;
+mod error;
+mod request;
+mod sequence;
+mod shutdown;
+mod standing;
+pub mod status;
+mod stop;
+mod turn;
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::net::TcpListener;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+use crate::events::{EventLog, Milestone};
+use crate::host::ProcessHost;
+use crate::proxy::{Proxy, Settings};
+use crate::release::ports::PortBook;
+use crate::release::{Release, ReleaseKey};
+
+pub use deploy::Deployed;
+pub use error::{DeployFailure, EngineError};
+pub use request::DeployRequest;
+pub use status::Status;
+
+use standing::Standing;
+use turn::Turn;
+
+/// What the engine is started with.
+pub struct Start {
+    /// The checked config.
+    pub config: Config,
+    /// The proxy's listener, bound already.
+    pub listener: TcpListener,
+    /// How proxy workers behave.
+    pub proxy: Settings,
+    /// Starts the processes.
+    pub host: Arc<dyn ProcessHost>,
+    /// Where milestones go.
+    pub events: Arc<EventLog>,
+    /// The environment processes inherit.
+    pub environment: BTreeMap<OsString, OsString>,
+}
+
+/// The running engine; clones are handles on the same one.
+#[derive(Clone, Debug)]
+pub struct Engine {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    config: Arc<Config>,
+    host: Arc<dyn ProcessHost>,
+    events: Arc<EventLog>,
+    environment: Arc<BTreeMap<OsString, OsString>>,
+    proxy: Proxy,
+    turn: Turn,
+    book: Mutex<Book>,
+    /// Cancelled when the shutdown begins.
+    closing: CancellationToken,
+    /// True once nothing runs any more.
+    closed: watch::Sender<bool>,
+}
+
+/// What the engine keeps account of. Locked for moments only, never across an await.
+#[derive(Debug, Default)]
+struct Book {
+    releases: Vec<Arc<Release>>,
+    active: Option<ReleaseKey>,
+    services: Vec<Standing>,
+    singletons: Vec<Standing>,
+    ports: PortBook,
+}
+
+impl Book {
+    fn active(&self) -> Option<Arc<Release>> {
+        let key = self.active.as_ref()?;
+        self.releases.iter().find(|release| release.key() == key).cloned()
+    }
+
+    /// What an id in a command means: its newest live instance, else its newest retained one.
+    fn find(&self, id: &str) -> Option<Arc<Release>> {
+        let instances = || self.releases.iter().filter(|release| release.key().id == id);
+        let newest_live = instances().filter(|release| !release.phase().is_over()).last();
+        newest_live.or_else(|| instances().last()).cloned()
+    }
+}
+
+impl Engine {
+    /// Starts serving on the listener. No release is active yet, so requests are answered with 503.
+    pub fn start(start: Start) -> std::io::Result<Engine> {
+        let Start { config, listener, proxy, host, events, environment } = start;
+        let proxy = Proxy::start(listener, proxy)?;
+        let address = proxy.local_address();
+        events.record(Milestone::ProxyListening { host: address.ip().to_string(), port: address.port() });
+        let inner = Inner {
+            config: Arc::new(config),
+            host,
+            events,
+            environment: Arc::new(environment),
+            proxy,
+            turn: Turn::default(),
+            book: Mutex::default(),
+            closing: CancellationToken::new(),
+            closed: watch::channel(false).0,
+        };
+        Ok(Engine { inner: Arc::new(inner) })
+    }
+
+    /// The config in force.
+    pub fn config(&self) -> &Config {
+        &self.inner.config
+    }
+
+    /// Where the milestones go.
+    pub fn events(&self) -> &Arc<EventLog> {
+        &self.inner.events
+    }
+
+    /// Waits until a shutdown begins.
+    pub async fn closing(&self) {
+        self.inner.closing.cancelled().await;
+    }
+
+    fn book(&self) -> MutexGuard<'_, Book> {
+        self.inner.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn record(&self, milestone: Milestone) {
+        self.inner.events.record(milestone);
+    }
+}

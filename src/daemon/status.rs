@@ -1,0 +1,104 @@
+//! How things stand, as plain data. `control` turns it into the status payload.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use super::Engine;
+use crate::process::{self, Identity, LogLine, ManagedProcess};
+use crate::release::Release;
+use crate::release::lifecycle::Life;
+
+/// The whole daemon at one moment.
+#[derive(Clone, Debug)]
+pub struct Status {
+    /// The application's name.
+    pub application: String,
+    /// The active release.
+    pub active_release_id: Option<String>,
+    /// The control socket.
+    pub control_path: PathBuf,
+    /// Where the proxy listens.
+    pub proxy: SocketAddr,
+    /// The host part of where it forwards to.
+    pub upstream_host: String,
+    /// Known releases, oldest first.
+    pub releases: Vec<ReleaseStatus>,
+    /// Persistent services, in the order they were started.
+    pub services: Vec<ProcessStatus>,
+    /// Singletons, in the order they were started.
+    pub singletons: Vec<ProcessStatus>,
+}
+
+/// One release at one moment.
+#[derive(Clone, Debug)]
+pub struct ReleaseStatus {
+    /// Its id.
+    pub id: String,
+    /// Which deploy of that id.
+    pub instance: u64,
+    /// Its folder.
+    pub path: PathBuf,
+    /// Its revision.
+    pub revision: String,
+    /// Its phase and times.
+    pub life: Life,
+    /// The port of every process that has one.
+    pub ports: BTreeMap<String, u16>,
+    /// Open HTTP requests.
+    pub http: usize,
+    /// Open upgraded connections.
+    pub websocket: usize,
+    /// Its processes, in start order.
+    pub processes: Vec<ProcessStatus>,
+}
+
+/// One managed process at one moment.
+#[derive(Clone, Debug)]
+pub struct ProcessStatus {
+    /// What names it.
+    pub identity: Identity,
+    /// What can be seen of it.
+    pub status: process::Status,
+    /// Its recent output.
+    pub logs: Vec<LogLine>,
+}
+
+impl Engine {
+    /// How things stand now.
+    pub fn status(&self) -> Status {
+        let book = self.book();
+        let config = &self.inner.config;
+        let standing = |list: &[super::Standing]| list.iter().map(|one| process_status(&one.process)).collect();
+        Status {
+            application: config.application.clone(),
+            active_release_id: book.active.as_ref().map(|key| key.id.clone()),
+            control_path: config.control.path.clone(),
+            proxy: self.inner.proxy.local_address(),
+            upstream_host: config.proxy.upstream_host.clone(),
+            releases: book.releases.iter().map(|release| release_status(release)).collect(),
+            services: standing(&book.services),
+            singletons: standing(&book.singletons),
+        }
+    }
+}
+
+fn release_status(release: &Release) -> ReleaseStatus {
+    let blueprint = release.blueprint();
+    let connections = release.route().connections();
+    ReleaseStatus {
+        id: blueprint.key.id.clone(),
+        instance: blueprint.key.instance,
+        path: blueprint.path.clone(),
+        revision: blueprint.revision.clone(),
+        life: release.life(),
+        ports: blueprint.ports.clone(),
+        http: connections.http(),
+        websocket: connections.websocket(),
+        processes: release.processes().map(process_status).collect(),
+    }
+}
+
+fn process_status(process: &ManagedProcess) -> ProcessStatus {
+    ProcessStatus { identity: process.identity().clone(), status: process.status(), logs: process.logs() }
+}

@@ -1,0 +1,180 @@
+//! The operating system's side of processes: starting, signalling, and knowing which of them are left.
+//!
+//! This room never decides anything: it restarts nothing and stops nothing by itself.
+
+mod direct;
+mod launch;
+mod members;
+
+use std::ffi::OsString;
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::path::PathBuf;
+use std::pin::Pin;
+
+use bytes::Bytes;
+use nix::sys::signal::Signal;
+use thiserror::Error;
+use tokio::sync::mpsc;
+
+pub use direct::DirectHost;
+
+/// What to start: `/bin/sh -c <command>` in a session and process group of its own.
+#[derive(Clone, PartialEq)]
+pub struct SpawnSpec {
+    /// The shell command.
+    pub command: String,
+    /// The working directory.
+    pub cwd: PathBuf,
+    /// The whole environment; nothing else is inherited.
+    pub env: Vec<(OsString, OsString)>,
+    /// The value of `ROLLBRIDGE_INSTANCE` in `env`: by it members are known that left the session.
+    pub token: String,
+}
+
+impl fmt::Debug for SpawnSpec {
+    /// Leaves the environment out: it holds secrets.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("SpawnSpec").field("command", &self.command).field("cwd", &self.cwd).finish()
+    }
+}
+
+/// Names a started child towards its host, for as long as the host has not been told to forget it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ChildId(pub u64);
+
+/// A started child: the leader of a new session and process group.
+#[derive(Debug)]
+pub struct Child {
+    /// Its name towards the host.
+    pub id: ChildId,
+    /// The leader's process id, which is the group's and the session's id too.
+    pub pid: i32,
+    /// Output and exit, in the order they happened.
+    pub events: mpsc::Receiver<ChildEvent>,
+}
+
+/// What a child does.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ChildEvent {
+    /// It wrote something.
+    Output(Stream, Bytes),
+    /// Its leader ended; all that the leader wrote has been delivered before this.
+    Exited(Exit),
+}
+
+/// One of a child's two output streams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stream {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+impl Stream {
+    /// `stdout` or `stderr`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Stream::Stdout => "stdout",
+            Stream::Stderr => "stderr",
+        }
+    }
+}
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// It exited with this code.
+    Code(i32),
+    /// This signal ended it.
+    Signal(i32),
+}
+
+impl Exit {
+    /// The exit code, unless a signal ended it.
+    pub fn code(self) -> Option<i32> {
+        match self {
+            Exit::Code(code) => Some(code),
+            Exit::Signal(_) => None,
+        }
+    }
+
+    /// The name of the signal that ended it, such as `SIGKILL`.
+    pub fn signal_name(self) -> Option<String> {
+        match self {
+            Exit::Code(_) => None,
+            Exit::Signal(number) => Some(match Signal::try_from(number) {
+                Ok(signal) => signal.as_str().to_owned(),
+                Err(_) => format!("SIG{number}"),
+            }),
+        }
+    }
+}
+
+impl fmt::Display for Exit {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Exit::Code(code) => write!(formatter, "exited with code {code}"),
+            Exit::Signal(_) => {
+                write!(formatter, "was ended by {}", self.signal_name().as_deref().unwrap_or("a signal"))
+            }
+        }
+    }
+}
+
+/// A live process that belongs to a child.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Its process id.
+    pub pid: i32,
+    /// When it was started, in clock ticks since boot: pid and start time together name one process for good.
+    pub start_ticks: u64,
+}
+
+/// Why nothing was started.
+#[derive(Debug, Error)]
+pub enum SpawnError {
+    /// The working directory is missing, not a directory, or closed to us.
+    #[error("working directory {path}: {source}", path = .path.display())]
+    Cwd {
+        /// The directory.
+        path: PathBuf,
+        /// What the system said of it.
+        source: io::Error,
+    },
+    /// The shell could not be started.
+    #[error("cannot start /bin/sh: {0}")]
+    Shell(#[source] io::Error),
+}
+
+/// A signal that did not arrive.
+#[derive(Debug, Error)]
+#[error("cannot send {signal} to process {pid}: {source}")]
+pub struct SignalError {
+    /// The signal.
+    pub signal: Signal,
+    /// The process it was meant for.
+    pub pid: i32,
+    /// What the system said.
+    pub source: io::Error,
+}
+
+/// A boxed future, so that [`ProcessHost`] can stand behind a pointer.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Starts and signals managed processes. The only way from the rest of the daemon to a process.
+pub trait ProcessHost: fmt::Debug + Send + Sync {
+    /// Starts a child.
+    fn spawn(&self, spec: SpawnSpec) -> BoxFuture<'_, Result<Child, SpawnError>>;
+
+    /// Sends a signal to every live member of the child. No member left is no error.
+    fn signal(&self, child: ChildId, signal: Signal) -> Result<(), SignalError>;
+
+    /// The child's live members: its group, its session, and whatever carries its token. Zombies do not count.
+    fn members(&self, child: ChildId) -> Vec<Member>;
+
+    /// Ends the child's story once no member is left: its leader is reaped and its id is free for others.
+    fn forget(&self, child: ChildId);
+}

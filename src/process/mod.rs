@@ -1,0 +1,247 @@
+//! One managed process: its life cycle, its restart policy, its output.
+//!
+//! One task owns one process ([`supervisor`]); everyone else holds a [`ManagedProcess`] handle. What to do is decided
+//! by the pure machine in [`lifecycle`]. This room knows nothing of releases: it is told when restarts are allowed.
+
+mod hook;
+mod launch;
+pub mod lifecycle;
+mod output;
+pub mod restart;
+mod supervisor;
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use thiserror::Error;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::clock::Timestamp;
+use crate::config::Policy;
+use crate::error::ErrorCode;
+use crate::events::EventLog;
+use crate::host::{Exit, ProcessHost};
+
+pub use launch::{Launch, Scope};
+pub use lifecycle::StartReason;
+pub use output::{LogLine, Output};
+
+/// What names a managed process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// Its own id: `worker#1` for a replica, else the base id.
+    pub id: String,
+    /// The id of its definition.
+    pub base_id: String,
+    /// Which of the replicas it is, if its definition asks for several.
+    pub replica_index: Option<u32>,
+    /// Its policy.
+    pub policy: Policy,
+}
+
+/// A word for the state of a process, without what the state machine keeps inside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Condition {
+    /// A spawn is under way.
+    Starting,
+    /// Spawned.
+    Running,
+    /// On its way to having no live member.
+    Stopping,
+    /// A restart is pending.
+    Backoff,
+    /// Not running, as wanted.
+    Stopped,
+    /// Not running, and nothing more will happen by itself.
+    Failed,
+}
+
+impl Condition {
+    /// The word status uses.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Condition::Starting => "starting",
+            Condition::Running => "running",
+            Condition::Stopping => "stopping",
+            Condition::Backoff => "backoff",
+            Condition::Stopped => "stopped",
+            Condition::Failed => "failed",
+        }
+    }
+
+    /// Whether nothing of the process runs and nothing will by itself.
+    pub fn is_at_rest(self) -> bool {
+        matches!(self, Condition::Stopped | Condition::Failed)
+    }
+}
+
+/// What can be seen of a managed process at one moment.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Status {
+    /// Its state.
+    pub condition: Condition,
+    /// The release its current or next start belongs to.
+    pub release_id: String,
+    /// The leader's pid while anything of it lives.
+    pub pid: Option<i32>,
+    /// Its port, if it has one.
+    pub port: Option<u16>,
+    /// The command as last rendered; before the first start, the template.
+    pub command: String,
+    /// The working directory as last rendered.
+    pub cwd: Option<PathBuf>,
+    /// When it was last spawned.
+    pub started_at: Option<Timestamp>,
+    /// How often it was started again after a crash.
+    pub restarts: u32,
+    /// When the pending restart comes.
+    pub next_restart_at: Option<Timestamp>,
+    /// Why it was last started.
+    pub last_start_reason: Option<StartReason>,
+    /// How it last ended.
+    pub last_exit: Option<Exit>,
+    /// Why its last start failed.
+    pub start_failure: Option<StartError>,
+}
+
+/// Why a process did not start.
+#[derive(Clone, Debug, PartialEq, Error)]
+pub enum StartError {
+    /// A template has no value, or the spawn failed.
+    #[error("cannot start {process_id}: {cause} (command: {command})")]
+    Spawn {
+        /// The process.
+        process_id: String,
+        /// Its command, as the config has it.
+        command: String,
+        /// What went wrong.
+        cause: String,
+    },
+    /// Somebody stopped it before it was started.
+    #[error("{process_id} was stopped before it had started")]
+    Stopped {
+        /// The process.
+        process_id: String,
+    },
+}
+
+impl StartError {
+    /// The code of the deploy error this leads to.
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            StartError::Spawn { .. } => ErrorCode::SpawnFailed,
+            StartError::Stopped { .. } => ErrorCode::DeployCancelled,
+        }
+    }
+}
+
+/// What the handle can ask of the task that owns the process.
+#[derive(Debug)]
+enum Command {
+    Start(StartReason, oneshot::Sender<Result<(), StartError>>),
+    Restart(StartReason, oneshot::Sender<Result<(), StartError>>),
+    Stop(oneshot::Sender<()>),
+    AllowRestarts(bool),
+    Refresh(Box<Launch>),
+}
+
+/// A handle on one managed process. When the last handle goes, so does the process.
+#[derive(Clone, Debug)]
+pub struct ManagedProcess {
+    identity: Arc<Identity>,
+    commands: mpsc::UnboundedSender<Command>,
+    status: watch::Receiver<Status>,
+    output: Arc<Mutex<Output>>,
+}
+
+impl ManagedProcess {
+    /// A process that is supervised but not started yet. `restarts_allowed`: whether a crash leads to a restart.
+    pub fn supervise(
+        host: Arc<dyn ProcessHost>,
+        events: Arc<EventLog>,
+        launch: Launch,
+        restarts_allowed: bool,
+    ) -> ManagedProcess {
+        let identity = Arc::new(launch.identity());
+        let output = Arc::new(Mutex::new(Output::new(launch.output_lines())));
+        let (commands, inbox) = mpsc::unbounded_channel();
+        let (publish, status) = watch::channel(supervisor::first_status(&launch));
+        supervisor::spawn(supervisor::Setting {
+            host,
+            events,
+            identity: identity.clone(),
+            launch,
+            restarts_allowed,
+            publish,
+            output: output.clone(),
+            inbox,
+        });
+        ManagedProcess { identity, commands, status, output }
+    }
+
+    /// What names it.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// What can be seen of it now.
+    pub fn status(&self) -> Status {
+        self.status.borrow().clone()
+    }
+
+    /// Its recent output, oldest line first.
+    pub fn logs(&self) -> Vec<LogLine> {
+        self.output.lock().unwrap_or_else(PoisonError::into_inner).lines().cloned().collect()
+    }
+
+    /// Starts it, waiting for a running stop; returns once it is spawned.
+    pub async fn start(&self, reason: StartReason) -> Result<(), StartError> {
+        self.ask(|answer| Command::Start(reason, answer)).await.unwrap_or_else(|| Err(self.gone()))
+    }
+
+    /// Stops it if it runs, then starts it; returns once it is spawned.
+    pub async fn restart(&self, reason: StartReason) -> Result<(), StartError> {
+        self.ask(|answer| Command::Restart(reason, answer)).await.unwrap_or_else(|| Err(self.gone()))
+    }
+
+    /// Stops it; returns once no live member is left.
+    pub async fn stop(&self) {
+        // A task that is gone has stopped its process before it went.
+        let _ = self.ask(Command::Stop).await;
+    }
+
+    /// Says whether a crash may lead to a restart from now on; `false` also cancels a pending one.
+    pub fn allow_restarts(&self, allowed: bool) {
+        self.tell(Command::AllowRestarts(allowed));
+    }
+
+    /// From now on (re)starts use `launch`.
+    pub fn refresh(&self, launch: Launch) {
+        self.tell(Command::Refresh(Box::new(launch)));
+    }
+
+    /// Waits until `wanted` is true of its status, and returns that status.
+    pub async fn wait_for(&self, wanted: impl FnMut(&Status) -> bool) -> Status {
+        let mut status = self.status.clone();
+        match status.wait_for(wanted).await {
+            Ok(status) => status.clone(),
+            // The task ended; what it published last stays true.
+            Err(_) => self.status(),
+        }
+    }
+
+    async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Option<T> {
+        let (answer, wait) = oneshot::channel();
+        self.tell(command(answer));
+        wait.await.ok()
+    }
+
+    fn tell(&self, command: Command) {
+        // The task lives as long as a handle does, unless the runtime is going down.
+        let _ = self.commands.send(command);
+    }
+
+    fn gone(&self) -> StartError {
+        StartError::Stopped { process_id: self.identity.id.clone() }
+    }
+}

@@ -1,0 +1,208 @@
+//! What a process says: bytes become whole, numbered lines, and the last ones are kept.
+
+use std::collections::VecDeque;
+
+use crate::clock::Timestamp;
+use crate::host::Stream;
+
+/// A longer line is cut here.
+pub const LONGEST_LINE_BYTES: usize = 64 * 1024;
+
+/// Stands at the end of a line that was cut.
+pub const CUT_MARK: &str = " … [cut: the line is longer than 64 KiB]";
+
+/// One line a process wrote.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogLine {
+    /// Rises by one with every line of a process, whichever stream it came on.
+    pub seq: u64,
+    /// When the end of the line was read.
+    pub at: Timestamp,
+    /// The stream it came on.
+    pub stream: Stream,
+    /// The text, without its line end; invalid UTF-8 is replaced.
+    pub line: String,
+}
+
+/// Cuts one stream into lines, whatever way it arrives in.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Splitter {
+    begun: Vec<u8>,
+    /// The begun line was cut already; the rest of it is dropped.
+    cut: bool,
+}
+
+impl Splitter {
+    fn push(&mut self, mut bytes: &[u8], mut emit: impl FnMut(String)) {
+        while let Some(end) = bytes.iter().position(|byte| *byte == b'\n') {
+            self.extend(&bytes[..end]);
+            emit(self.take());
+            bytes = &bytes[end + 1..];
+        }
+        self.extend(bytes);
+    }
+
+    /// The last line, if it was begun and never ended.
+    fn finish(&mut self) -> Option<String> {
+        (self.cut || !self.begun.is_empty()).then(|| self.take())
+    }
+
+    fn extend(&mut self, bytes: &[u8]) {
+        let room = LONGEST_LINE_BYTES - self.begun.len();
+        if bytes.len() > room {
+            self.cut = true;
+        }
+        self.begun.extend_from_slice(&bytes[..bytes.len().min(room)]);
+    }
+
+    fn take(&mut self) -> String {
+        let bytes = std::mem::take(&mut self.begun);
+        let bytes = bytes.strip_suffix(b"\r").unwrap_or(&bytes);
+        let mut line = String::from_utf8_lossy(bytes).into_owned();
+        if std::mem::take(&mut self.cut) {
+            line.push_str(CUT_MARK);
+        }
+        line
+    }
+}
+
+/// The recent output of one process.
+#[derive(Clone, Debug)]
+pub struct Output {
+    stdout: Splitter,
+    stderr: Splitter,
+    kept: VecDeque<LogLine>,
+    most_lines: usize,
+    next_seq: u64,
+}
+
+impl Output {
+    /// Keeps the last `most_lines` lines.
+    pub fn new(most_lines: usize) -> Output {
+        Output {
+            stdout: Splitter::default(),
+            stderr: Splitter::default(),
+            kept: VecDeque::new(),
+            most_lines,
+            next_seq: 1,
+        }
+    }
+
+    /// Takes in what came on `stream` at `now`.
+    pub fn push(&mut self, stream: Stream, bytes: &[u8], now: Timestamp) {
+        let mut lines = Vec::new();
+        self.splitter(stream).push(bytes, |line| lines.push(line));
+        for line in lines {
+            self.keep(stream, line, now);
+        }
+    }
+
+    /// Ends what was begun on both streams: the process is gone.
+    pub fn finish(&mut self, now: Timestamp) {
+        for stream in [Stream::Stdout, Stream::Stderr] {
+            if let Some(line) = self.splitter(stream).finish() {
+                self.keep(stream, line, now);
+            }
+        }
+    }
+
+    /// The kept lines, oldest first.
+    pub fn lines(&self) -> impl Iterator<Item = &LogLine> {
+        self.kept.iter()
+    }
+
+    fn splitter(&mut self, stream: Stream) -> &mut Splitter {
+        match stream {
+            Stream::Stdout => &mut self.stdout,
+            Stream::Stderr => &mut self.stderr,
+        }
+    }
+
+    fn keep(&mut self, stream: Stream, line: String, at: Timestamp) {
+        if self.kept.len() == self.most_lines {
+            self.kept.pop_front();
+        }
+        self.kept.push_back(LogLine { seq: self.next_seq, at, stream, line });
+        self.next_seq += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const NOW: Timestamp = Timestamp::EPOCH;
+
+    fn texts(output: &Output) -> Vec<&str> {
+        output.lines().map(|line| line.line.as_str()).collect()
+    }
+
+    #[test]
+    fn a_line_split_over_two_writes_stays_one_line() {
+        let mut output = Output::new(10);
+        output.push(Stream::Stdout, b"hel", NOW);
+        output.push(Stream::Stderr, b"oops\n", NOW);
+        output.push(Stream::Stdout, b"lo\r\nlast words", NOW);
+        assert_eq!(texts(&output), ["oops", "hello"]);
+        output.finish(NOW);
+        output.finish(NOW);
+        assert_eq!(texts(&output), ["oops", "hello", "last words"]);
+        let numbers: Vec<u64> = output.lines().map(|line| line.seq).collect();
+        assert_eq!(numbers, [1, 2, 3]);
+    }
+
+    #[test]
+    fn keeps_only_the_last_lines() {
+        let mut output = Output::new(2);
+        output.push(Stream::Stdout, b"a\nb\n\nc\n", NOW);
+        assert_eq!(texts(&output), ["", "c"]);
+    }
+
+    #[test]
+    fn an_endless_line_is_cut_and_costs_bounded_memory() {
+        let mut output = Output::new(2);
+        for _ in 0..1000 {
+            output.push(Stream::Stdout, &[b'x'; 4096], NOW);
+            assert!(output.stdout.begun.len() <= LONGEST_LINE_BYTES);
+        }
+        output.push(Stream::Stdout, b"\nshort\n", NOW);
+        let lines = texts(&output);
+        assert_eq!(lines[0].len(), LONGEST_LINE_BYTES + CUT_MARK.len());
+        assert!(lines[0].ends_with(CUT_MARK));
+        assert_eq!(lines[1], "short");
+    }
+
+    #[test]
+    fn a_line_of_just_the_limit_is_whole() {
+        let mut output = Output::new(1);
+        output.push(Stream::Stdout, &[b'x'; LONGEST_LINE_BYTES], NOW);
+        output.push(Stream::Stdout, b"\n", NOW);
+        assert_eq!(texts(&output)[0].len(), LONGEST_LINE_BYTES);
+    }
+
+    #[test]
+    fn invalid_utf8_is_replaced() {
+        let mut output = Output::new(1);
+        output.push(Stream::Stdout, b"caf\xe9\n", NOW);
+        assert_eq!(texts(&output), ["caf\u{fffd}"]);
+    }
+
+    proptest! {
+        #[test]
+        fn however_it_arrives_the_lines_are_the_same(text in "[a-zé\n]{0,60}", cuts in prop::collection::vec(0usize..60, 0..6)) {
+            let bytes = text.as_bytes();
+            let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut.min(bytes.len())).collect();
+            cuts.sort_unstable();
+            cuts.push(bytes.len());
+            let mut output = Output::new(100);
+            let mut from = 0;
+            for cut in cuts {
+                output.push(Stream::Stdout, &bytes[from..cut], NOW);
+                from = cut;
+            }
+            output.finish(NOW);
+            prop_assert_eq!(texts(&output), text.lines().collect::<Vec<_>>());
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! The health check: GET until a 2xx, soon and often at first, each try bounded.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Empty;
+use hyper::client::conn::http1;
+use hyper::{Request, StatusCode, header};
+use hyper_util::rt::TokioIo;
+use thiserror::Error;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::config::Health;
+
+/// The pause after the first probe; it doubles with each, up to the configured interval.
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+
+/// Whom to ask.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// Where the process listens.
+    pub address: SocketAddr,
+    /// What the Host header says: the upstream host and the port.
+    pub authority: String,
+}
+
+/// What one probe came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// An HTTP answer.
+    Status(u16),
+    /// Nothing accepted the connection.
+    Refused,
+    /// No whole answer within the time of one probe.
+    TimedOut(Duration),
+    /// The connection broke, or what came was no HTTP.
+    Broken(String),
+}
+
+impl Answer {
+    /// Whether this makes the release healthy.
+    pub fn is_healthy(&self) -> bool {
+        matches!(self, Answer::Status(200..=299))
+    }
+}
+
+impl fmt::Display for Answer {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Answer::Status(status) => match StatusCode::from_u16(*status).ok().and_then(|code| code.canonical_reason()) {
+                Some(reason) => write!(formatter, "{status} {reason}"),
+                None => write!(formatter, "{status}"),
+            },
+            Answer::Refused => formatter.write_str("connection refused"),
+            Answer::TimedOut(limit) => write!(formatter, "no answer within {} ms", limit.as_millis()),
+            Answer::Broken(cause) => formatter.write_str(cause),
+        }
+    }
+}
+
+/// A probe that was made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    /// Counts from 1.
+    pub number: u32,
+    /// Since the first probe began.
+    pub elapsed: Duration,
+    /// What came of it.
+    pub answer: Answer,
+}
+
+/// The health check ran out of time.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("GET {path} on {address} gave no 2xx within {} ms ({attempts} probes; last answer: {last})", .limit.as_millis())]
+pub struct HealthTimeout {
+    /// The path asked for.
+    pub path: String,
+    /// Where.
+    pub address: SocketAddr,
+    /// How long was tried.
+    pub limit: Duration,
+    /// How often.
+    pub attempts: u32,
+    /// What the last probe came to.
+    pub last: Answer,
+}
+
+/// How long to pause after probe `number` (from 1).
+fn pause_after(number: u32, interval: Duration) -> Duration {
+    let doubled = 2u32.checked_pow(number - 1).and_then(|factor| FIRST_PAUSE.checked_mul(factor));
+    doubled.map_or(interval, |pause| pause.min(interval))
+}
+
+/// Probes until the target is healthy or the time is up. `watch` sees every attempt.
+pub async fn wait_until_healthy(
+    target: &Target,
+    health: &Health,
+    mut watch: impl FnMut(&Attempt),
+) -> Result<Attempt, HealthTimeout> {
+    sleep(health.start_delay).await;
+    let begun = Instant::now();
+    let deadline = begun + health.timeout;
+    let mut number = 0;
+    loop {
+        number += 1;
+        let limit = health.request_timeout.min(deadline - Instant::now());
+        let answer = timeout(limit, probe(target, &health.path)).await.unwrap_or(Answer::TimedOut(limit));
+        let attempt = Attempt { number, elapsed: begun.elapsed(), answer };
+        watch(&attempt);
+        if attempt.answer.is_healthy() {
+            return Ok(attempt);
+        }
+        let next = Instant::now() + pause_after(number, health.interval);
+        if next >= deadline {
+            return Err(HealthTimeout {
+                path: health.path.clone(),
+                address: target.address,
+                limit: health.timeout,
+                attempts: number,
+                last: attempt.answer,
+            });
+        }
+        tokio::time::sleep_until(next).await;
+    }
+}
+
+/// One GET on a connection of its own.
+pub async fn probe(target: &Target, path: &str) -> Answer {
+    match ask(target, path).await {
+        Ok(status) => Answer::Status(status),
+        Err(answer) => answer,
+    }
+}
+
+async fn ask(target: &Target, path: &str) -> Result<u16, Answer> {
+    let stream = TcpStream::connect(target.address).await.map_err(|error| match error.kind() {
+        std::io::ErrorKind::ConnectionRefused => Answer::Refused,
+        _ => Answer::Broken(error.to_string()),
+    })?;
+    let request = Request::get(path)
+        .header(header::HOST, &target.authority)
+        .header(header::USER_AGENT, concat!("rollbridge/", env!("CARGO_PKG_VERSION"), " health check"))
+        .header(header::CONNECTION, "close")
+        .body(Empty::<Bytes>::new())
+        .map_err(|error| Answer::Broken(format!("health path {path:?} cannot be asked for: {error}")))?;
+    let broken = |error: hyper::Error| Answer::Broken(error.to_string());
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
+    // Driven by hand, so that the connection ends with this probe. It may end in the very step that brings the answer.
+    let mut answer = std::pin::pin!(sender.send_request(request));
+    let answer = tokio::select! {
+        biased;
+        answer = &mut answer => answer,
+        ended = connection => match ended {
+            Ok(()) => answer.await,
+            Err(error) => Err(error),
+        },
+    };
+    answer.map(|response| response.status().as_u16()).map_err(broken)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    #[test]
+    fn pauses_double_up_to_the_interval() {
+        let pauses: Vec<u128> =
+            (1..8).map(|number| pause_after(number, Duration::from_millis(250)).as_millis()).collect();
+        assert_eq!(pauses, [10, 20, 40, 80, 160, 250, 250]);
+        assert_eq!(pause_after(1, Duration::from_millis(1)), Duration::from_millis(1));
+        assert_eq!(pause_after(500, Duration::from_millis(250)), Duration::from_millis(250));
+    }
+
+    async fn server(answers: Vec<&'static str>) -> Target {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("it is bound");
+        tokio::spawn(async move {
+            for answer in answers {
+                let (mut stream, _) = listener.accept().await.expect("a probe connects");
+                let _ = stream.read(&mut [0; 1024]).await;
+                let _ = stream.write_all(answer.as_bytes()).await;
+            }
+        });
+        Target { address, authority: address.to_string() }
+    }
+
+    fn health(timeout_ms: u64) -> Health {
+        Health {
+            path: "/ping".to_owned(),
+            timeout: Duration::from_millis(timeout_ms),
+            interval: Duration::from_millis(10),
+            start_delay: Duration::ZERO,
+            request_timeout: Duration::from_millis(timeout_ms),
+        }
+    }
+
+    #[tokio::test]
+    async fn goes_on_until_a_2xx() {
+        let unavailable = "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n";
+        let target = server(vec![unavailable, "", "nonsense\r\n\r\n", "HTTP/1.1 204 No Content\r\n\r\n"]).await;
+        let mut seen = Vec::new();
+        let healthy = wait_until_healthy(&target, &health(60_000), |attempt| seen.push(attempt.answer.clone())).await;
+        assert_eq!(healthy.expect("the last answer is a 204").number, 4);
+        assert_eq!((&seen[0], &seen[3]), (&Answer::Status(503), &Answer::Status(204)));
+        assert!(matches!(seen[1], Answer::Broken(_)), "{seen:?}");
+        assert!(matches!(seen[2], Answer::Broken(_)), "{seen:?}");
+    }
+
+    #[tokio::test]
+    async fn says_what_the_last_answer_was_when_the_time_is_up() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("it is bound");
+        drop(listener);
+        let target = Target { address, authority: address.to_string() };
+        let error = wait_until_healthy(&target, &health(30), |_| ()).await.expect_err("nobody listens");
+        assert_eq!(error.last, Answer::Refused);
+        assert!(error.to_string().contains("last answer: connection refused"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_server_that_accepts_and_says_nothing_is_bounded() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("it is bound");
+        let target = Target { address, authority: address.to_string() };
+        let error = wait_until_healthy(&target, &health(50), |_| ()).await.expect_err("nobody answers");
+        assert!(matches!(error.last, Answer::TimedOut(_)), "{error}");
+    }
+}

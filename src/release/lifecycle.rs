@@ -1,0 +1,248 @@
+//! The life of one release as a pure state machine.
+//!
+//! ```text
+//!   starting ──activated──▶ active ──retired──▶ draining ──▶ (ending) ──▶ stopped
+//!       │                     │ ▲                  │ idle, time up, or stop
+//!       │ failed              │ └──reactivated─────┘
+//!       ▼                     └──stop──▶ (ending)
+//!   (undoing) ──▶ failed
+//! ```
+//!
+//! States in parentheses show as `draining` and `starting`: the release's processes are on their way out.
+
+use std::time::Duration;
+
+use crate::clock::Timestamp;
+
+/// Where a release stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Its processes are being started and checked.
+    Starting,
+    /// A start that failed or was cancelled is being undone.
+    Undoing,
+    /// New requests go to it.
+    Active,
+    /// It finishes what it accepted.
+    Draining,
+    /// Its processes are being stopped.
+    Ending,
+    /// Nothing of it runs.
+    Stopped,
+    /// It never became active, and nothing of it runs.
+    Failed,
+}
+
+impl Phase {
+    /// The word status uses.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Phase::Starting | Phase::Undoing => "starting",
+            Phase::Active => "active",
+            Phase::Draining | Phase::Ending => "draining",
+            Phase::Stopped => "stopped",
+            Phase::Failed => "failed",
+        }
+    }
+
+    /// Whether nothing of the release runs any more.
+    pub fn is_over(self) -> bool {
+        matches!(self, Phase::Stopped | Phase::Failed)
+    }
+}
+
+/// What can happen to a release.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// Its start failed, or was cancelled.
+    StartFailed,
+    /// Every proxy worker sends new requests to it.
+    Activated,
+    /// Another release took over; this one may drain for so long.
+    Retired {
+        /// How long connections may take to end.
+        drain: Duration,
+    },
+    /// It has no open connection.
+    Idle,
+    /// Its time to drain is over.
+    DrainTimeUp,
+    /// Somebody wants it stopped now.
+    StopRequested,
+    /// All its processes are stopped.
+    ProcessesStopped,
+}
+
+/// What is to be done, in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Say whether crashed processes of the release are restarted.
+    AllowRestarts(bool),
+    /// Stop the companions that do not wait for the connections.
+    StopEarly,
+    /// Answer with [`Input::Idle`] when no connection is open, or with [`Input::DrainTimeUp`] then.
+    WatchConnections {
+        /// When the drain time ends.
+        until: Timestamp,
+    },
+    /// Close the connections that are left.
+    CloseConnections {
+        /// They were given time to end: say how that went.
+        drained: bool,
+    },
+    /// Stop every process; answer with [`Input::ProcessesStopped`].
+    StopProcesses,
+    /// Tell that nothing of it runs any more, and give back its ports.
+    Conclude,
+}
+
+/// One release's life: its phase and when it entered the phases that matter to users.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Life {
+    phase: Phase,
+    activated_at: Option<Timestamp>,
+    drain_started_at: Option<Timestamp>,
+    stopped_at: Option<Timestamp>,
+}
+
+impl Default for Life {
+    fn default() -> Life {
+        Life { phase: Phase::Starting, activated_at: None, drain_started_at: None, stopped_at: None }
+    }
+}
+
+impl Life {
+    /// Where it stands.
+    pub fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// When it last became active.
+    pub fn activated_at(&self) -> Option<Timestamp> {
+        self.activated_at
+    }
+
+    /// When it began to drain.
+    pub fn drain_started_at(&self) -> Option<Timestamp> {
+        self.drain_started_at
+    }
+
+    /// When nothing of it ran any more.
+    pub fn stopped_at(&self) -> Option<Timestamp> {
+        self.stopped_at
+    }
+
+    /// Takes in what happened at `now`, and says what to do about it. What does not apply in a phase changes nothing.
+    pub fn next(&mut self, input: Input, now: Timestamp) -> Vec<Action> {
+        match (self.phase, input) {
+            (Phase::Starting, Input::StartFailed | Input::StopRequested) => {
+                self.phase = Phase::Undoing;
+                vec![Action::AllowRestarts(false), Action::StopProcesses]
+            }
+            (Phase::Starting | Phase::Draining, Input::Activated) => {
+                self.phase = Phase::Active;
+                self.activated_at = Some(now);
+                self.drain_started_at = None;
+                vec![Action::AllowRestarts(true)]
+            }
+            (Phase::Active, Input::Retired { drain }) => {
+                self.phase = Phase::Draining;
+                self.drain_started_at = Some(now);
+                let until = now.plus(drain);
+                vec![Action::AllowRestarts(false), Action::StopEarly, Action::WatchConnections { until }]
+            }
+            (Phase::Active | Phase::Draining, Input::StopRequested) => {
+                self.drain_started_at.get_or_insert(now);
+                self.end(true)
+            }
+            (Phase::Draining, Input::Idle | Input::DrainTimeUp) => self.end(false),
+            (Phase::Undoing, Input::ProcessesStopped) => self.conclude(Phase::Failed, now),
+            (Phase::Ending, Input::ProcessesStopped) => self.conclude(Phase::Stopped, now),
+            _ => Vec::new(),
+        }
+    }
+
+    /// A drain that is over closes what is left and then stops the processes. A stop by hand leaves the requests in
+    /// flight to the app's own graceful stop first, and closes them with its end.
+    fn end(&mut self, by_hand: bool) -> Vec<Action> {
+        self.phase = Phase::Ending;
+        match by_hand {
+            true => vec![Action::AllowRestarts(false), Action::StopProcesses],
+            false => vec![Action::CloseConnections { drained: true }, Action::StopProcesses],
+        }
+    }
+
+    fn conclude(&mut self, phase: Phase, now: Timestamp) -> Vec<Action> {
+        self.phase = phase;
+        self.stopped_at = Some(now);
+        vec![Action::CloseConnections { drained: false }, Action::Conclude]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::EPOCH;
+
+    fn phases(inputs: &[Input]) -> (Phase, Vec<Action>) {
+        let mut life = Life::default();
+        let mut last = Vec::new();
+        for input in inputs {
+            last = life.next(*input, NOW);
+        }
+        (life.phase(), last)
+    }
+
+    const RETIRED: Input = Input::Retired { drain: Duration::from_millis(7) };
+
+    #[test]
+    fn a_whole_life() {
+        assert_eq!(phases(&[Input::Activated]), (Phase::Active, vec![Action::AllowRestarts(true)]));
+        let (phase, actions) = phases(&[Input::Activated, RETIRED]);
+        assert_eq!(phase, Phase::Draining);
+        let until = Timestamp::from_ms(7);
+        assert_eq!(
+            actions,
+            [Action::AllowRestarts(false), Action::StopEarly, Action::WatchConnections { until }]
+        );
+        for over in [Input::Idle, Input::DrainTimeUp] {
+            let (phase, actions) = phases(&[Input::Activated, RETIRED, over]);
+            assert_eq!((phase, actions), (Phase::Ending, vec![Action::CloseConnections { drained: true }, Action::StopProcesses]));
+        }
+        let (phase, actions) = phases(&[Input::Activated, RETIRED, Input::Idle, Input::ProcessesStopped]);
+        assert_eq!((phase, actions), (Phase::Stopped, vec![Action::CloseConnections { drained: false }, Action::Conclude]));
+    }
+
+    #[test]
+    fn a_failed_start_is_undone_and_stays_failed() {
+        let (phase, actions) = phases(&[Input::StartFailed]);
+        assert_eq!((phase, actions), (Phase::Undoing, vec![Action::AllowRestarts(false), Action::StopProcesses]));
+        assert_eq!(phases(&[Input::StartFailed, Input::ProcessesStopped]).0, Phase::Failed);
+        assert_eq!(phases(&[Input::StartFailed, Input::ProcessesStopped, Input::Activated]).0, Phase::Failed);
+    }
+
+    #[test]
+    fn a_draining_release_can_come_back() {
+        let (phase, actions) = phases(&[Input::Activated, RETIRED, Input::Activated]);
+        assert_eq!((phase, actions), (Phase::Active, vec![Action::AllowRestarts(true)]));
+        assert_eq!(phases(&[Input::Activated, RETIRED, Input::Activated, Input::Idle]).0, Phase::Active);
+    }
+
+    #[test]
+    fn a_stop_ends_it_at_once_wherever_it_is() {
+        for before in [&[Input::Activated][..], &[Input::Activated, RETIRED]] {
+            let inputs = [before, &[Input::StopRequested]].concat();
+            assert_eq!(phases(&inputs), (Phase::Ending, vec![Action::AllowRestarts(false), Action::StopProcesses]));
+        }
+        assert_eq!(phases(&[Input::StopRequested]).0, Phase::Undoing);
+    }
+
+    #[test]
+    fn what_comes_too_late_changes_nothing() {
+        let ended = [Input::Activated, RETIRED, Input::Idle];
+        for late in [Input::Idle, Input::DrainTimeUp, Input::StopRequested, Input::Activated, RETIRED] {
+            assert_eq!(phases(&[&ended[..], &[late]].concat()), (Phase::Ending, Vec::new()));
+        }
+    }
+}
