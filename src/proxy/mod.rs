@@ -1,1 +1,184 @@
 //! The proxy: one listener, one active upstream, switched atomically.
+//!
+//! An acceptor thread hands every client connection to the least loaded worker thread. Each worker owns a
+//! single-threaded runtime, the route it follows and its idle upstream connections, so that no request waits for a
+//! lock or changes threads. This room knows addresses and connection counts; it never knows processes or releases.
+
+mod acceptor;
+mod body;
+mod client;
+mod forward;
+mod forwarded;
+mod headers;
+mod hold;
+mod pool;
+mod refusal;
+mod route;
+mod target;
+mod tunnel;
+mod upstream;
+mod watched;
+mod worker;
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+
+use acceptor::Acceptor;
+use hold::Holds;
+use worker::{Seat, Worker};
+
+pub use route::{Connections, Cut, Route};
+
+/// How the proxy treats its clients. Fixed for the life of a [`Proxy`].
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Worker threads; zero counts as one.
+    pub workers: usize,
+    /// Peers whose `X-Forwarded-*` and `Forwarded` headers are believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Client connections open at once; the next one is answered 503 and closed.
+    pub max_connections: usize,
+    /// How long a client connection may stay open without a request.
+    pub client_idle_timeout: Duration,
+    /// How long a request may wait for an upstream that does not answer; zero means never.
+    pub hold_timeout: Duration,
+    /// Requests that may wait for the upstream at once; the next one is answered 503.
+    pub max_held_requests: usize,
+}
+
+/// A running proxy. It works from any async runtime; dropping it without [`Proxy::shutdown`] ends its threads too,
+/// without waiting for them.
+#[derive(Debug)]
+pub struct Proxy {
+    local_address: SocketAddr,
+    stop: CancellationToken,
+    seats: Mutex<Vec<Seat>>,
+    threads: Mutex<Vec<ProxyThread>>,
+}
+
+/// A thread and the signal that it is about to end.
+#[derive(Debug)]
+struct ProxyThread {
+    ended: oneshot::Receiver<()>,
+    handle: JoinHandle<()>,
+}
+
+impl Proxy {
+    /// Starts accepting on `listener`, which must be listening already. Until the first [`Proxy::switch`] every
+    /// request is answered 503.
+    ///
+    /// # Errors
+    /// When a runtime or a thread cannot be created, or the listener cannot be made non-blocking.
+    pub fn start(listener: TcpListener, settings: Settings) -> io::Result<Proxy> {
+        listener.set_nonblocking(true)?;
+        let local_address = listener.local_addr()?;
+        let settings = Arc::new(settings);
+        let holds = Arc::new(Holds::new(settings.max_held_requests));
+        let stop = CancellationToken::new();
+        let mut seats = Vec::new();
+        let mut threads = Vec::new();
+
+        for index in 0..settings.workers.max(1) {
+            let (seat, commands) = Seat::new();
+            let (settings, holds) = (Arc::clone(&settings), Arc::clone(&holds));
+            threads.push(start_thread(
+                format!("proxy-worker-{index}"),
+                runtime()?,
+                move |runtime| {
+                    Worker::run(runtime, settings, holds, commands);
+                },
+            )?);
+            seats.push(seat);
+        }
+
+        let runtime = runtime()?;
+        let listener = {
+            let _inside = runtime.enter();
+            tokio::net::TcpListener::from_std(listener)?
+        };
+        let acceptor = Acceptor::new(listener, seats.clone(), settings.max_connections);
+        let stopped = stop.clone();
+        threads.push(start_thread(
+            "proxy-accept".to_owned(),
+            runtime,
+            move |runtime| {
+                acceptor.run(runtime, stopped);
+            },
+        )?);
+
+        Ok(Proxy {
+            local_address,
+            stop,
+            seats: Mutex::new(seats),
+            threads: Mutex::new(threads),
+        })
+    }
+
+    /// The address clients connect to, with the real port where 0 was asked for.
+    pub fn local_address(&self) -> SocketAddr {
+        self.local_address
+    }
+
+    /// Publishes the route (none: no release is active) and returns once every worker follows it. From then on no
+    /// new request is counted on an older route.
+    pub async fn switch(&self, route: Option<Route>) {
+        // All workers are told before anything is awaited, so that switches reach each of them in the same order.
+        let acknowledgements: Vec<_> = locked(&self.seats)
+            .iter()
+            .map(|seat| seat.publish(route.clone()))
+            .collect();
+        for acknowledgement in acknowledgements {
+            // A worker that is gone takes no requests, so there is nothing to wait for.
+            let _ = acknowledgement.await;
+        }
+    }
+
+    /// Stops accepting, closes every connection, and returns when all threads have ended.
+    pub async fn shutdown(&self) {
+        self.stop.cancel();
+        locked(&self.seats).clear();
+        let threads = std::mem::take(&mut *locked(&self.threads));
+        for thread in threads {
+            // The sender is dropped, never used: an error is the expected signal.
+            let _ = thread.ended.await;
+            // A panic of the thread has been printed already, and there is nobody left to serve.
+            let _ = thread.handle.join();
+        }
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+fn runtime() -> io::Result<Runtime> {
+    Builder::new_current_thread().enable_io().enable_time().build()
+}
+
+fn start_thread(
+    name: String,
+    runtime: Runtime,
+    run: impl FnOnce(Runtime) + Send + 'static,
+) -> io::Result<ProxyThread> {
+    let (ending, ended) = oneshot::channel();
+    let handle = std::thread::Builder::new().name(name).spawn(move || {
+        let _ending: oneshot::Sender<()> = ending;
+        run(runtime);
+    })?;
+    Ok(ProxyThread { ended, handle })
+}
+
+/// Locks even after a panic elsewhere: the lists behind these locks are never left half changed.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,109 @@
+//! A route as one worker follows it: the route, this worker's idle connections to its upstream, and local copies of
+//! the signals, so that a request registers with nothing that other threads touch.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::pool::Pool;
+use super::route::{Connections, Route};
+use super::upstream::Upstream;
+
+/// How often idle connections are looked through while there are any.
+const SWEEP_INTERVAL: Duration = Duration::from_millis(500);
+
+/// A worker's view of the release it sends requests to.
+#[derive(Debug)]
+pub(super) struct Target {
+    route: Route,
+    pool: Pool,
+    retired: CancellationToken,
+    closed: CancellationToken,
+    _watching: AbortOnDropHandle<()>,
+}
+
+impl Target {
+    /// Starts following `route`.
+    pub(super) fn new(route: Route) -> Rc<Target> {
+        let closed = CancellationToken::new();
+        let watching = tokio::task::spawn_local({
+            let (connections, closed) = (Arc::clone(route.connections()), closed.clone());
+            async move {
+                connections.closed().cancelled().await;
+                closed.cancel();
+            }
+        });
+        Rc::new(Target {
+            route,
+            pool: Pool::default(),
+            retired: CancellationToken::new(),
+            closed,
+            _watching: AbortOnDropHandle::new(watching),
+        })
+    }
+
+    pub(super) fn connections(&self) -> &Arc<Connections> {
+        self.route.connections()
+    }
+
+    /// Cancelled when the worker follows another route.
+    pub(super) fn retired(&self) -> &CancellationToken {
+        &self.retired
+    }
+
+    /// Cancelled when the release's connections are closed.
+    pub(super) fn closed(&self) -> &CancellationToken {
+        &self.closed
+    }
+
+    /// Takes new requests no more: idle connections are closed, and those in use close when they become idle.
+    pub(super) fn retire(&self) {
+        self.retired.cancel();
+        self.pool.clear();
+    }
+
+    /// The most recently used idle connection that may carry a request of this kind.
+    pub(super) fn take_idle(&self, idempotent: bool) -> Option<Upstream> {
+        self.pool.take(idempotent, Instant::now())
+    }
+
+    /// Opens a new connection.
+    pub(super) async fn connect(&self) -> std::io::Result<Upstream> {
+        Upstream::connect(self.route.upstream()).await
+    }
+
+    /// Keeps a connection for the next request, once it is ready for one.
+    pub(super) fn give_back(self: Rc<Self>, mut upstream: Upstream) {
+        tokio::task::spawn_local(async move {
+            tokio::select! {
+                biased;
+                () = self.retired.cancelled() => {}
+                () = self.closed.cancelled() => {}
+                ready = upstream.ready() => if ready {
+                    self.pool.put(upstream, Instant::now());
+                    self.sweep();
+                }
+            }
+        });
+    }
+
+    /// Closes idle connections as their time passes, for as long as there are any.
+    fn sweep(self: Rc<Self>) {
+        if self.pool.start_sweeping() {
+            let pool = Rc::downgrade(&self);
+            tokio::task::spawn_local(async move {
+                loop {
+                    tokio::time::sleep(SWEEP_INTERVAL).await;
+                    match pool.upgrade() {
+                        Some(target) if target.pool.sweep(Instant::now() + SWEEP_INTERVAL) => {}
+                        _ => return,
+                    }
+                }
+            });
+        }
+    }
+}

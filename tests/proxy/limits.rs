@@ -1,0 +1,82 @@
+//! Bounds: connections, idle time, heads.
+
+use std::time::Duration;
+
+use crate::stage::{End, Stage, Upstream, wait_until};
+
+const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+
+#[tokio::test]
+async fn the_newest_connection_beyond_the_limit_is_refused_politely() {
+    let stage = Stage::with(|settings| settings.max_connections = 2);
+    let mut first = stage.client_sending(GET).await;
+    let mut second = stage.client_sending(GET).await;
+    assert_eq!(first.message().await.0.status(), 503);
+    assert_eq!(second.message().await.0.status(), 503);
+
+    let mut third = stage.client_sending(GET).await;
+    let (head, body) = third.message().await;
+    assert_eq!((head.status(), head.get("connection")), (503, Some("close")));
+    assert_eq!(body, "too many connections\n");
+    assert_eq!(third.end().await, (String::new(), End::Fin));
+
+    drop(first);
+    // The place is free as soon as the proxy has seen the client leave.
+    let mut fourth;
+    loop {
+        fourth = stage.client_sending(GET).await;
+        let (head, body) = fourth.message().await;
+        assert_eq!(head.status(), 503);
+        if body != "too many connections\n" {
+            break;
+        }
+    }
+    second.send(GET).await;
+    assert_eq!(second.message().await.0.status(), 503);
+}
+
+#[tokio::test]
+async fn an_idle_client_is_closed() {
+    let stage = Stage::with(|settings| settings.client_idle_timeout = Duration::from_millis(100));
+    let mut silent = stage.client().await;
+    let mut used = stage.client_sending(GET).await;
+    assert_eq!(used.message().await.0.status(), 503);
+    assert_eq!(silent.end().await, (String::new(), End::Fin));
+    assert_eq!(used.end().await, (String::new(), End::Fin));
+}
+
+#[tokio::test]
+async fn a_request_under_way_is_not_idle() {
+    let stage = Stage::with(|settings| settings.client_idle_timeout = Duration::from_millis(50));
+    let upstream = Upstream::listen().await;
+    stage.proxy.switch(Some(upstream.route.clone())).await;
+    let mut client = stage.client_sending(GET).await;
+    let (mut wire, _) = upstream.request().await;
+    // Another connection comes and is closed for being idle: more than the idle time has passed.
+    stage.client().await.is_cut().await;
+    wire.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n").await;
+    assert_eq!(client.head().await.status(), 200);
+    stage.client().await.is_cut().await;
+    wire.send("ok").await;
+    assert_eq!(client.exactly(2).await, "ok");
+}
+
+#[tokio::test]
+async fn heads_are_bounded() {
+    let (stage, upstream) = Stage::with_upstream().await;
+    let many = "X-Field: 1\r\n".repeat(129);
+    let long = format!("X-Long: {}\r\n", "x".repeat(65 * 1024));
+    for fields in [many, long] {
+        let mut client = stage
+            .client_sending(format!("GET / HTTP/1.1\r\nHost: a\r\n{fields}\r\n"))
+            .await;
+        assert_eq!(client.head().await.status(), 431);
+        client.end().await;
+    }
+    let fine = format!("X-Long: {}\r\n", "x".repeat(60 * 1024));
+    let _client = stage
+        .client_sending(format!("GET / HTTP/1.1\r\nHost: a\r\n{fine}\r\n"))
+        .await;
+    upstream.request().await;
+    wait_until("the request is counted", || upstream.connections().http() == 1).await;
+}

@@ -1,0 +1,11 @@
+//! The proxy driven from both sides over plain sockets: every test plays the client, the upstream, or both.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod cutting;
+mod forwarding;
+mod holding;
+mod limits;
+mod stage;
+mod streaming;
+mod switching;
+mod upgrades;
