@@ -1,6 +1,7 @@
 //! The codes every error carries, and the one table that maps them to exit statuses.
 
 use std::fmt;
+use std::io;
 
 /// What went wrong, as a stable word for programs: the `code` of a protocol error, of a JavaScript error, of `--json`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -114,6 +115,15 @@ impl fmt::Display for ErrorCode {
     }
 }
 
+/// What the system said, without the number that means nothing to an operator: `No such file or directory`.
+pub fn plain(error: &io::Error) -> String {
+    let text = error.to_string();
+    match text.rfind(" (os error ") {
+        Some(end) => text[..end].to_owned(),
+        None => text,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -125,5 +135,11 @@ mod tests {
             assert_eq!(code.as_str(), name);
         }
         assert_eq!(ErrorCode::parse("no_such_code"), None);
+    }
+
+    #[test]
+    fn the_systems_words_come_without_its_number() {
+        assert_eq!(plain(&io::Error::from_raw_os_error(2)), "No such file or directory");
+        assert_eq!(plain(&io::Error::other("plain already")), "plain already");
     }
 }

@@ -26,7 +26,7 @@ pub enum Milestone {
     #[serde(rename = "control socket listening")]
     ControlSocketListening { path: String },
     #[serde(rename = "deploy starting")]
-    DeployStarting { release_id: String, instance: u64, release_path: String, revision: String },
+    DeployStarting { release_id: String, release_path: String, revision: String },
     #[serde(rename = "release healthy")]
     ReleaseHealthy { release_id: String, probes: u32, elapsed_ms: u64 },
     #[serde(rename = "traffic switched")]

@@ -16,7 +16,7 @@ use crate::control::client::Client;
 use crate::control::server::Server;
 use crate::control::socket::is_live;
 use crate::daemon::{Engine, Start};
-use crate::error::ErrorCode;
+use crate::error::{ErrorCode, plain};
 use crate::events::EventLog;
 use crate::host::DirectHost;
 use crate::proxy::Settings;
@@ -90,7 +90,8 @@ fn listen(config: &Config) -> Result<TcpListener, Failure> {
     let host = host.trim_start_matches('[').trim_end_matches(']');
     TcpListener::bind((host, port)).map_err(|error| {
         Failure::internal(format!(
-            "cannot listen on {host}:{port} (proxy.host, proxy.port): {error}; free the port, or set another proxy.port"
+            "cannot listen on {host}:{port} (proxy.host, proxy.port): {}; free the port, or set another proxy.port",
+            plain(&error)
         ))
     })
 }

@@ -9,7 +9,7 @@ use tokio::net::UnixStream;
 
 use super::socket::reason_to_distrust;
 use crate::config::Control;
-use crate::error::ErrorCode;
+use crate::error::{ErrorCode, plain};
 
 /// Why there is no answer.
 #[derive(Debug, Error)]
@@ -65,7 +65,7 @@ impl Client {
         }
         match UnixStream::connect(&path).await {
             Ok(stream) => Ok(Client { stream: BufReader::new(stream), path }),
-            Err(error) => Err(ClientError::NoDaemon { path, cause: error.to_string() }),
+            Err(error) => Err(ClientError::NoDaemon { path, cause: plain(&error) }),
         }
     }
 

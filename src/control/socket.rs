@@ -11,6 +11,7 @@ use nix::unistd::{Group, Uid, User};
 use thiserror::Error;
 
 use crate::config::{Control, Principal};
+use crate::error::plain;
 
 /// Why there is no control socket.
 #[derive(Debug, Error)]
@@ -40,7 +41,7 @@ pub enum SocketError {
         kind: &'static str,
     },
     /// The system said no.
-    #[error("cannot {what} the control socket {}: {source}", .path.display())]
+    #[error("cannot {what} the control socket {}: {}", .path.display(), plain(.source))]
     Io {
         /// What was tried.
         what: &'static str,

@@ -14,6 +14,7 @@ use super::turn::{Cancel, Held};
 use super::{DeployFailure, DeployRequest, Engine, EngineError};
 use crate::clock::Timestamp;
 use crate::config::ProcessDefinition;
+use crate::error::plain;
 use crate::events::Milestone;
 use crate::process::{Launch, ManagedProcess, Scope, StartReason};
 use crate::release::health::Target;
@@ -102,6 +103,11 @@ struct Deploy {
 impl Deploy {
     async fn run(mut self, held: Held) -> Result<Outgoing, EngineError> {
         let begun = Instant::now();
+        self.engine.record(Milestone::DeployStarting {
+            release_id: self.naming.id.clone(),
+            release_path: self.asked_path.display().to_string(),
+            revision: self.naming.revision.clone(),
+        });
         self.engine.book().releases.retain(|release| release.phase() != Phase::Failed);
         let previous = self.engine.book().active();
         let (mut sequence, mut next) = Sequence::begin();
@@ -204,7 +210,7 @@ impl Deploy {
             environment: self.engine.inner.environment.clone(),
         });
         let blueprint = Blueprint {
-            key: key.clone(),
+            key,
             path: self.path.clone(),
             revision: self.naming.revision.clone(),
             config: config.clone(),
@@ -217,12 +223,6 @@ impl Deploy {
         drop(book);
         self.engine.follow_to_its_end(&release, self.reserved_for_release());
         self.release = Some(release);
-        self.engine.record(Milestone::DeployStarting {
-            release_id: key.id,
-            instance: key.instance,
-            release_path: self.path.display().to_string(),
-            revision: self.naming.revision.clone(),
-        });
         Ok(())
     }
 
@@ -255,7 +255,7 @@ impl Deploy {
             return Ok(SocketAddr::new(address, port));
         }
         let mut addresses: Vec<SocketAddr> =
-            tokio::net::lookup_host((host.as_str(), port)).await.map_err(|error| none(error.to_string()))?.collect();
+            tokio::net::lookup_host((host.as_str(), port)).await.map_err(|error| none(plain(&error)))?.collect();
         // `localhost` often has both: most apps listen on the IPv4 one when told so by name.
         addresses.sort_by_key(|address| !address.is_ipv4());
         let fallback = || match host.as_str() {

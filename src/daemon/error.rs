@@ -21,7 +21,7 @@ pub enum EngineError {
         running: String,
     },
     /// No release has this id.
-    #[error("no release {id:?} is known; {}", known(.known))]
+    #[error("no release {id:?} is known; {}", known_ids(.known))]
     ReleaseNotFound {
         /// The id asked for.
         id: String,
@@ -33,7 +33,7 @@ pub enum EngineError {
     Deploy(#[from] Box<DeployFailure>),
 }
 
-fn known(ids: &[String]) -> String {
+fn known_ids(ids: &[String]) -> String {
     match ids {
         [] => "none has been deployed yet".to_owned(),
         ids => format!("known releases: {}", ids.join(", ")),

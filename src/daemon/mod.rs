@@ -92,8 +92,8 @@ impl Book {
     /// What an id in a command means: its newest live instance, else its newest retained one.
     fn find(&self, id: &str) -> Option<Arc<Release>> {
         let instances = || self.releases.iter().filter(|release| release.key().id == id);
-        let newest_live = instances().filter(|release| !release.phase().is_over()).last();
-        newest_live.or_else(|| instances().last()).cloned()
+        let newest_live = instances().rfind(|release| !release.phase().is_over());
+        newest_live.or_else(|| instances().next_back()).cloned()
     }
 }
 

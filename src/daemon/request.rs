@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::EngineError;
 use crate::clock::Timestamp;
+use crate::error::plain;
 
 /// The longest release id.
 const LONGEST_ID: usize = 200;
@@ -74,7 +75,7 @@ fn id_from(revision: &str, now: Timestamp) -> String {
 
 /// Follows the links of a release path once and for all, and makes sure it is a folder.
 pub fn pin(release_path: &Path) -> Result<PathBuf, String> {
-    let pinned = std::fs::canonicalize(release_path).map_err(|error| error.to_string())?;
+    let pinned = std::fs::canonicalize(release_path).map_err(|error| plain(&error))?;
     match pinned.is_dir() {
         true => Ok(pinned),
         false => Err("it is not a directory".to_owned()),

@@ -18,6 +18,8 @@ use nix::sys::signal::Signal;
 use thiserror::Error;
 use tokio::sync::mpsc;
 
+use crate::error::plain;
+
 pub use direct::DirectHost;
 
 /// What to start: `/bin/sh -c <command>` in a session and process group of its own.
@@ -137,7 +139,7 @@ pub struct Member {
 #[derive(Debug, Error)]
 pub enum SpawnError {
     /// The working directory is missing, not a directory, or closed to us.
-    #[error("working directory {path}: {source}", path = .path.display())]
+    #[error("working directory {}: {}", .path.display(), plain(.source))]
     Cwd {
         /// The directory.
         path: PathBuf,
@@ -145,13 +147,13 @@ pub enum SpawnError {
         source: io::Error,
     },
     /// The shell could not be started.
-    #[error("cannot start /bin/sh: {0}")]
+    #[error("cannot start /bin/sh: {}", plain(.0))]
     Shell(#[source] io::Error),
 }
 
 /// A signal that did not arrive.
 #[derive(Debug, Error)]
-#[error("cannot send {signal} to process {pid}: {source}")]
+#[error("cannot send {signal} to process {pid}: {}", plain(.source))]
 pub struct SignalError {
     /// The signal.
     pub signal: Signal,

@@ -146,7 +146,7 @@ mod tests {
     fn a_restart_by_hand_clears_both_counts() {
         let limited = policy(Some(1), 0, 2.0, 0);
         let mut book = RestartBook::default();
-        let mut crash = |book: &mut RestartBook| {
+        let crash = |book: &mut RestartBook| {
             book.crashed(&limited, Duration::from_millis(100), Duration::ZERO, Timestamp::from_ms(1))
         };
         assert_eq!(crash(&mut book), Verdict::RestartAfter(Duration::from_millis(100)));

@@ -354,7 +354,9 @@ impl Supervisor {
         self.starters.drain(..).for_each(|answer| drop(answer.send(Err(failure.clone()))));
         // Published before the answers, so that whoever was answered sees it.
         self.publish();
-        self.stoppers.drain(..).for_each(|answer| drop(answer.send(())));
+        for answer in self.stoppers.drain(..) {
+            let _ = answer.send(());
+        }
     }
 
     fn condition(&self) -> Condition {

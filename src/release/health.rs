@@ -14,6 +14,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::config::Health;
+use crate::error::plain;
 
 /// The pause after the first probe; it doubles with each, up to the configured interval.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
@@ -138,7 +139,7 @@ pub async fn probe(target: &Target, path: &str) -> Answer {
 async fn ask(target: &Target, path: &str) -> Result<u16, Answer> {
     let stream = TcpStream::connect(target.address).await.map_err(|error| match error.kind() {
         std::io::ErrorKind::ConnectionRefused => Answer::Refused,
-        _ => Answer::Broken(error.to_string()),
+        _ => Answer::Broken(plain(&error)),
     })?;
     let request = Request::get(path)
         .header(header::HOST, &target.authority)

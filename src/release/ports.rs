@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use thiserror::Error;
 
 use crate::config::PortSpec;
+use crate::error::plain;
 
 /// Why a process got no port.
 #[derive(Debug, PartialEq, Eq, Error)]
@@ -92,7 +93,7 @@ impl PortBook {
             match try_bind(0) {
                 Ok(port) if !self.reserved.contains_key(&port) => return Ok(port),
                 Ok(_) => {}
-                Err(error) => cause = error.to_string(),
+                Err(error) => cause = plain(&error),
             }
         }
         Err(PortError::NoneFree { process_id: process_id.to_owned(), cause })
@@ -108,7 +109,7 @@ impl PortBook {
             Some(owner) => format!("reserved by {owner}; a range lets two releases overlap"),
             None => match try_bind(port) {
                 Ok(_) => return Ok(port),
-                Err(error) => error.to_string(),
+                Err(error) => plain(&error),
             },
         };
         Err(PortError::Taken { process_id: process_id.to_owned(), port, cause })
@@ -132,7 +133,7 @@ impl PortBook {
                 Err(error) if error.kind() == io::ErrorKind::AddrInUse => in_use += 1,
                 Err(error) => {
                     not_bindable += 1;
-                    because = Some(error.to_string());
+                    because = Some(plain(&error));
                 }
             }
         }
