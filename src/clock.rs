@@ -25,7 +25,10 @@ impl Timestamp {
 
     /// This moment and `duration` later.
     pub fn plus(self, duration: Duration) -> Timestamp {
-        Timestamp(self.0.saturating_add(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)))
+        Timestamp(
+            self.0
+                .saturating_add(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)),
+        )
     }
 
     /// How long after `earlier` this is; zero when the clock went backwards.
@@ -58,6 +61,9 @@ mod tests {
     #[test]
     fn a_clock_that_went_backwards_gives_zero() {
         assert_eq!(Timestamp::from_ms(5).since(Timestamp::from_ms(9)), Duration::ZERO);
-        assert_eq!(Timestamp::from_ms(9).since(Timestamp::from_ms(5)), Duration::from_millis(4));
+        assert_eq!(
+            Timestamp::from_ms(9).since(Timestamp::from_ms(5)),
+            Duration::from_millis(4)
+        );
     }
 }

@@ -86,7 +86,10 @@ const TABLE: [(ErrorCode, &str, u8); 24] = [
 
 impl ErrorCode {
     fn row(self) -> (ErrorCode, &'static str, u8) {
-        TABLE.into_iter().find(|row| row.0 == self).expect("every code has a row in the table")
+        TABLE
+            .into_iter()
+            .find(|row| row.0 == self)
+            .expect("every code has a row in the table")
     }
 
     /// The wire name, in snake case.

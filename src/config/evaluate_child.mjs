@@ -28,7 +28,9 @@ const path = process.argv[1]
 
 process.removeAllListeners("warning")
 process.on("warning", (warning) => {
-  const expected = warning.name === "ExperimentalWarning" || warning.code === "MODULE_TYPELESS_PACKAGE_JSON"
+  // Type stripping is meant to be used here, and a file of the wrong module system gets a better message of ours.
+  const expected = warning.name === "ExperimentalWarning" || warning.code === "MODULE_TYPELESS_PACKAGE_JSON" ||
+    warning.message.startsWith("To load an ES module")
   if (!expected) console.error(`${warning.name}: ${warning.message}`)
 })
 process.on("uncaughtException", (error) => answer({error: explain(error, path)}))
