@@ -1,0 +1,52 @@
+"use strict";
+
+// Evaluates a config file in a worker thread of its own. A new thread has an empty module cache, so each load re-reads
+// the file and everything it imports; and a config that hangs or calls process.exit() takes only that thread with it.
+
+const path = require("node:path");
+const { Worker } = require("node:worker_threads");
+const { RollbridgeError } = require("./error.js");
+
+const timeoutMs = 30_000;
+
+/**
+ * @param {string} file
+ * @param {string} folder the folder the module sees as its working directory
+ * @returns {Promise<{value: unknown, problems: unknown[]}>}
+ */
+async function evaluateModule(file, folder) {
+  const worker = new Worker(path.join(__dirname, "config-worker.mjs"), {
+    workerData: { file, folder },
+    stdout: true,
+  });
+  // What a config prints is for people; stdout may be carrying the caller's results.
+  worker.stdout.on("data", (chunk) => process.stderr.write(chunk));
+  try {
+    return JSON.parse(await firstMessage(worker, file));
+  } finally {
+    await worker.terminate();
+  }
+}
+
+/**
+ * @param {Worker} worker
+ * @param {string} file
+ * @returns {Promise<string>}
+ */
+function firstMessage(worker, file) {
+  return new Promise((resolve, reject) => {
+    const fail = (/** @type {string} */ reason, /** @type {unknown} */ cause) =>
+      reject(new RollbridgeError(`cannot load ${file}: ${reason}`, "config_unreadable", { cause }));
+    const timer = setTimeout(
+      () => fail(`it has not finished after ${timeoutMs / 1000} s; look for a promise that never settles`, undefined),
+      timeoutMs,
+    );
+    worker.once("message", resolve);
+    worker.once("error", (error) => fail(error.message, error));
+    worker.once("exit", () => fail("it ended the process before it had exported a config", undefined));
+    worker.once("message", () => clearTimeout(timer));
+    worker.once("exit", () => clearTimeout(timer));
+  });
+}
+
+module.exports = { evaluateModule };
