@@ -8,7 +8,7 @@ const { checkConfig, readConfig, requireValidConfig } = require("./lib/config.js
 const { sendCommand } = require("./lib/control.js");
 const { RollbridgeError } = require("./lib/error.js");
 
-/** @type {typeof import("./index.js").defineConfig} */
+/** @type {(config: any) => any} */
 const defineConfig = (config) => config;
 
 /** @type {typeof import("./index.js").validateConfig} */

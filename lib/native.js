@@ -27,9 +27,9 @@ function currentTarget() {
 
 function usesGlibc() {
   // Without this the report resolves the names of all open connections, which can take seconds.
-  process.report.excludeNetwork = true;
-  const report = /** @type {{header: {glibcVersionRuntime?: string}}} */ (process.report.getReport());
-  return report.header.glibcVersionRuntime !== undefined;
+  const report = Object.assign(process.report, { excludeNetwork: true });
+  const { header } = /** @type {{header: {glibcVersionRuntime?: string}}} */ (report.getReport());
+  return header.glibcVersionRuntime !== undefined;
 }
 
 /** The one sentence a Windows user gets, whatever was started. */
