@@ -3,9 +3,10 @@
 // From what a caller passes as `config` (a path, an object, nothing) to a checked config. The rules are the native
 // side's; here the module is evaluated and its value handed over.
 
+const fs = require("node:fs/promises");
 const path = require("node:path");
 const { addon } = require("./addon.js");
-const { RollbridgeError } = require("./error.js");
+const { RollbridgeError, unreadableConfig } = require("./error.js");
 const { evaluateModule } = require("./evaluate-module.js");
 
 /**
@@ -30,7 +31,8 @@ const { evaluateModule } = require("./evaluate-module.js");
  */
 async function readConfig(config) {
   if (typeof config === "object" && config !== null) {
-    return { ...plainData(config), file: null, folder: process.cwd() };
+    const { toJson } = await import("../config-loader.mjs");
+    return { ...toJson(config), file: null, folder: process.cwd() };
   }
   if (config !== undefined && config !== null && typeof config !== "string") {
     throw new TypeError(`config must be the path of a config file or a config object, not a ${typeof config}`);
@@ -38,16 +40,16 @@ async function readConfig(config) {
   const found = JSON.parse(addon().configFile(config ?? null, process.cwd()));
   if (found.error !== undefined) throw new RollbridgeError(found.error, found.code);
   const folder = path.dirname(found.path);
-  return { ...(await evaluateModule(found.path, folder)), file: found.path, folder };
+  const content = found.path.endsWith(".json") ? await readJson(found.path) : await evaluateModule(found.path, folder);
+  return { ...content, file: found.path, folder };
 }
 
-/** @param {object} config */
-function plainData(config) {
+/** @param {string} file */
+async function readJson(file) {
   try {
-    return { value: JSON.parse(JSON.stringify(config)), problems: [] };
-  } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new RollbridgeError(`the config object cannot be written as JSON: ${reason}`, "invalid_config", { cause });
+    return { value: JSON.parse(await fs.readFile(file, "utf8")), problems: [] };
+  } catch (error) {
+    throw unreadableConfig(file, error);
   }
 }
 

@@ -20,4 +20,13 @@ class RollbridgeError extends Error {
 // On the prototype, so that it does not show among the fields when the error is printed.
 RollbridgeError.prototype.name = "RollbridgeError";
 
-module.exports = { RollbridgeError };
+/**
+ * @param {string} file the config file
+ * @param {unknown} cause
+ */
+function unreadableConfig(file, cause) {
+  const reason = cause instanceof Error ? cause.message : String(cause);
+  return new RollbridgeError(`cannot load ${file}: ${reason}`, "config_unreadable", { cause });
+}
+
+module.exports = { RollbridgeError, unreadableConfig };

@@ -5,9 +5,12 @@
 
 const path = require("node:path");
 const { Worker } = require("node:worker_threads");
-const { RollbridgeError } = require("./error.js");
+const { unreadableConfig } = require("./error.js");
 
 const timeoutMs = 30_000;
+
+/** Exit status of a thread that awaits what can never settle. */
+const unsettled = 13;
 
 /**
  * @param {string} file
@@ -35,17 +38,20 @@ async function evaluateModule(file, folder) {
  */
 function firstMessage(worker, file) {
   return new Promise((resolve, reject) => {
-    const fail = (/** @type {string} */ reason, /** @type {unknown} */ cause) =>
-      reject(new RollbridgeError(`cannot load ${file}: ${reason}`, "config_unreadable", { cause }));
-    const timer = setTimeout(
-      () => fail(`it has not finished after ${timeoutMs / 1000} s; look for a promise that never settles`, undefined),
-      timeoutMs,
-    );
+    const fail = (/** @type {unknown} */ cause) => reject(unreadableConfig(file, cause));
+    const overdue = `it has not finished after ${timeoutMs / 1000} s; look for something it waits for`;
+    const timer = setTimeout(fail, timeoutMs, overdue);
+
     worker.once("message", resolve);
-    worker.once("error", (error) => fail(error.message, error));
-    worker.once("exit", () => fail("it ended the process before it had exported a config", undefined));
-    worker.once("message", () => clearTimeout(timer));
-    worker.once("exit", () => clearTimeout(timer));
+    worker.once("error", fail);
+    worker.once("exit", (status) => {
+      clearTimeout(timer);
+      fail(
+        status === unsettled
+          ? "it never finished: a promise it waits for can no longer settle"
+          : `it ended Node with exit status ${status} before the config was there`,
+      );
+    });
   });
 }
 

@@ -65,15 +65,24 @@ function findBinary() {
 }
 
 function newestBuiltBinary() {
-  const targetFolder = path.resolve(packageFolder, process.env.CARGO_TARGET_DIR ?? "target");
   /** @type {{file: string, builtAtMs: number} | undefined} */
   let newest;
   for (const profile of ["debug", "release", "dist"]) {
-    const file = path.join(targetFolder, profile, "rollbridge");
+    const file = cargoOutput(profile, "rollbridge");
     const builtAtMs = fs.statSync(file, { throwIfNoEntry: false })?.mtimeMs;
     if (builtAtMs !== undefined && (newest === undefined || builtAtMs > newest.builtAtMs)) newest = { file, builtAtMs };
   }
   return newest?.file;
+}
+
+/**
+ * Where cargo puts a file it builds in this checkout.
+ *
+ * @param {string} profile
+ * @param {string} fileName
+ */
+function cargoOutput(profile, fileName) {
+  return path.join(path.resolve(packageFolder, process.env.CARGO_TARGET_DIR ?? "target"), profile, fileName);
 }
 
 /**
@@ -107,4 +116,4 @@ function missingPackageMessage(packageName, target) {
   ].join("\n");
 }
 
-module.exports = { currentTarget, findAddon, findBinary, targets };
+module.exports = { cargoOutput, currentTarget, findAddon, findBinary, targets };
