@@ -1,9 +1,9 @@
-"use strict";
+"use strict"
 
 // Loads the native addon when the first call needs it, so that a config module can import `defineConfig` where the
 // native parts are not installed.
 
-const { findAddon } = require("./native.js");
+const {findAddon} = require("./native.js")
 
 /**
  * What the addon exports. All data crosses as JSON text.
@@ -20,12 +20,12 @@ const { findAddon } = require("./native.js");
  */
 
 /** @type {Addon | undefined} */
-let loaded;
+let loaded
 
 /** @returns {Addon} */
 function addon() {
-  loaded ??= /** @type {Addon} */ (require(findAddon()));
-  return loaded;
+  loaded ??= /** @type {Addon} */ (require(findAddon()))
+  return loaded
 }
 
-module.exports = { addon };
+module.exports = {addon}

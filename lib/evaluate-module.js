@@ -1,16 +1,16 @@
-"use strict";
+"use strict"
 
 // Evaluates a config file in a worker thread of its own. A new thread has an empty module cache, so each load re-reads
 // the file and everything it imports; and a config that hangs or calls process.exit() takes only that thread with it.
 
-const path = require("node:path");
-const { Worker } = require("node:worker_threads");
-const { unreadableConfig } = require("./error.js");
+const path = require("node:path")
+const {Worker} = require("node:worker_threads")
+const {unreadableConfig} = require("./error.js")
 
-const timeoutMs = 30_000;
+const timeoutMs = 30_000
 
 /** Exit status of a thread that awaits what can never settle. */
-const unsettled = 13;
+const unsettled = 13
 
 /**
  * @param {string} file
@@ -19,15 +19,15 @@ const unsettled = 13;
  */
 async function evaluateModule(file, folder) {
   const worker = new Worker(path.join(__dirname, "config-worker.mjs"), {
-    workerData: { file, folder },
-    stdout: true,
-  });
+    workerData: {file, folder},
+    stdout: true
+  })
   // What a config prints is for people; stdout may be carrying the caller's results.
-  worker.stdout.on("data", (chunk) => process.stderr.write(chunk));
+  worker.stdout.on("data", (chunk) => process.stderr.write(chunk))
   try {
-    return JSON.parse(await firstMessage(worker, file));
+    return JSON.parse(await firstMessage(worker, file))
   } finally {
-    await worker.terminate();
+    await worker.terminate()
   }
 }
 
@@ -38,21 +38,21 @@ async function evaluateModule(file, folder) {
  */
 function firstMessage(worker, file) {
   return new Promise((resolve, reject) => {
-    const fail = (/** @type {unknown} */ cause) => reject(unreadableConfig(file, cause));
-    const overdue = `it has not finished after ${timeoutMs / 1000} s; look for something it waits for`;
-    const timer = setTimeout(fail, timeoutMs, overdue);
+    const fail = (/** @type {unknown} */ cause) => reject(unreadableConfig(file, cause))
+    const overdue = `it has not finished after ${timeoutMs / 1000} s; look for something it waits for`
+    const timer = setTimeout(fail, timeoutMs, overdue)
 
-    worker.once("message", resolve);
-    worker.once("error", fail);
+    worker.once("message", resolve)
+    worker.once("error", fail)
     worker.once("exit", (status) => {
-      clearTimeout(timer);
+      clearTimeout(timer)
       fail(
         status === unsettled
           ? "it never finished: a promise it waits for can no longer settle"
-          : `it ended Node with exit status ${status} before the config was there`,
-      );
-    });
-  });
+          : `it ended Node with exit status ${status} before the config was there`
+      )
+    })
+  })
 }
 
-module.exports = { evaluateModule };
+module.exports = {evaluateModule}

@@ -1,12 +1,12 @@
-"use strict";
+"use strict"
 
 // Where the native parts are: in a checkout what scripts/build.mjs made, otherwise the platform package that npm
 // installed beside this one. Nothing here loads or runs them.
 
-const fs = require("node:fs");
-const path = require("node:path");
+const fs = require("node:fs")
+const path = require("node:path")
 
-const packageFolder = path.dirname(__dirname);
+const packageFolder = path.dirname(__dirname)
 
 /** The platforms that have a package under npm/. */
 const targets = [
@@ -15,39 +15,39 @@ const targets = [
   "linux-x64-musl",
   "linux-arm64-musl",
   "darwin-x64",
-  "darwin-arm64",
-];
+  "darwin-arm64"
+]
 
 /** This platform as the platform packages are named: `linux-x64-gnu`, `darwin-arm64`, … */
 function currentTarget() {
-  const { platform, arch } = process;
-  if (platform !== "linux") return `${platform}-${arch}`;
-  return `${platform}-${arch}-${usesGlibc() ? "gnu" : "musl"}`;
+  const {platform, arch} = process
+  if (platform !== "linux") return `${platform}-${arch}`
+  return `${platform}-${arch}-${usesGlibc() ? "gnu" : "musl"}`
 }
 
 function usesGlibc() {
   // Without this the report resolves the names of all open connections, which can take seconds.
-  const report = Object.assign(process.report, { excludeNetwork: true });
-  const { header } = /** @type {{header: {glibcVersionRuntime?: string}}} */ (report.getReport());
-  return header.glibcVersionRuntime !== undefined;
+  const report = Object.assign(process.report, {excludeNetwork: true})
+  const {header} = /** @type {{header: {glibcVersionRuntime?: string}}} */ (report.getReport())
+  return header.glibcVersionRuntime !== undefined
 }
 
 /** The one sentence a Windows user gets, whatever was started. */
 function assertSupportedPlatform() {
   if (process.platform === "win32") {
     throw new Error(
-      "rollbridge does not run on Windows: it needs Unix sockets and process groups. Use Linux, macOS or WSL 2",
-    );
+      "rollbridge does not run on Windows: it needs Unix sockets and process groups. Use Linux, macOS or WSL 2"
+    )
   }
 }
 
 /** The path of the Node addon for this platform. */
 function findAddon() {
-  assertSupportedPlatform();
-  const target = currentTarget();
-  const fileName = `rollbridge.${target}.node`;
-  const built = path.join(packageFolder, fileName);
-  return fs.existsSync(built) ? built : findInPlatformPackage(target, fileName);
+  assertSupportedPlatform()
+  const target = currentTarget()
+  const fileName = `rollbridge.${target}.node`
+  const built = path.join(packageFolder, fileName)
+  return fs.existsSync(built) ? built : findInPlatformPackage(target, fileName)
 }
 
 /**
@@ -55,24 +55,24 @@ function findAddon() {
  * of the platform package.
  */
 function findBinary() {
-  assertSupportedPlatform();
-  const chosen = process.env.ROLLBRIDGE_BINARY;
+  assertSupportedPlatform()
+  const chosen = process.env.ROLLBRIDGE_BINARY
   if (chosen) {
-    if (fs.existsSync(chosen)) return path.resolve(chosen);
-    throw new Error(`ROLLBRIDGE_BINARY names ${chosen}, which does not exist. Correct the path or unset the variable`);
+    if (fs.existsSync(chosen)) return path.resolve(chosen)
+    throw new Error(`ROLLBRIDGE_BINARY names ${chosen}, which does not exist. Correct the path or unset the variable`)
   }
-  return newestBuiltBinary() ?? findInPlatformPackage(currentTarget(), "rollbridge");
+  return newestBuiltBinary() ?? findInPlatformPackage(currentTarget(), "rollbridge")
 }
 
 function newestBuiltBinary() {
   /** @type {{file: string, builtAtMs: number} | undefined} */
-  let newest;
+  let newest
   for (const profile of ["debug", "release", "dist"]) {
-    const file = cargoOutput(profile, "rollbridge");
-    const builtAtMs = fs.statSync(file, { throwIfNoEntry: false })?.mtimeMs;
-    if (builtAtMs !== undefined && (newest === undefined || builtAtMs > newest.builtAtMs)) newest = { file, builtAtMs };
+    const file = cargoOutput(profile, "rollbridge")
+    const builtAtMs = fs.statSync(file, {throwIfNoEntry: false})?.mtimeMs
+    if (builtAtMs !== undefined && (newest === undefined || builtAtMs > newest.builtAtMs)) newest = {file, builtAtMs}
   }
-  return newest?.file;
+  return newest?.file
 }
 
 /**
@@ -82,7 +82,7 @@ function newestBuiltBinary() {
  * @param {string} fileName
  */
 function cargoOutput(profile, fileName) {
-  return path.join(path.resolve(packageFolder, process.env.CARGO_TARGET_DIR ?? "target"), profile, fileName);
+  return path.join(path.resolve(packageFolder, process.env.CARGO_TARGET_DIR ?? "target"), profile, fileName)
 }
 
 /**
@@ -90,11 +90,11 @@ function cargoOutput(profile, fileName) {
  * @param {string} fileName
  */
 function findInPlatformPackage(target, fileName) {
-  const packageName = `rollbridge-${target}`;
+  const packageName = `rollbridge-${target}`
   try {
-    return require.resolve(`${packageName}/${fileName}`);
+    return require.resolve(`${packageName}/${fileName}`)
   } catch (cause) {
-    throw new Error(missingPackageMessage(packageName, target), { cause });
+    throw new Error(missingPackageMessage(packageName, target), {cause})
   }
 }
 
@@ -104,7 +104,7 @@ function findInPlatformPackage(target, fileName) {
  */
 function missingPackageMessage(packageName, target) {
   if (!targets.includes(target)) {
-    return `rollbridge has no native parts for ${target}; there are some for ${targets.join(", ")}`;
+    return `rollbridge has no native parts for ${target}; there are some for ${targets.join(", ")}`
   }
   return [
     `the package ${packageName}, which holds the native parts of rollbridge for this platform (${target}), is not installed`,
@@ -112,8 +112,8 @@ function missingPackageMessage(packageName, target) {
     "  - optional dependencies were left out (npm --omit=optional or --no-optional): install without that option",
     "  - node_modules was copied from another platform, or the lock file was made on one by an old npm:",
     "    delete node_modules and run npm install again on this machine",
-    "  - this is a checkout of the source that was not built yet: run npm run build",
-  ].join("\n");
+    "  - this is a checkout of the source that was not built yet: run npm run build"
+  ].join("\n")
 }
 
-module.exports = { cargoOutput, currentTarget, findAddon, findBinary, targets };
+module.exports = {cargoOutput, currentTarget, findAddon, findBinary, targets}

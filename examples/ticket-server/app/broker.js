@@ -12,7 +12,12 @@ import {onStopSignal} from "./stop-signal.js"
 
 const rememberedPerTopic = 10_000
 
-/** @typedef {{history: {number: number, message: unknown}[], lastNumber: number, subscribers: Set<import("node:net").Socket>}} Topic */
+/**
+ * @typedef {object} Topic
+ * @property {{number: number, message: unknown}[]} history
+ * @property {number} lastNumber
+ * @property {Set<import("node:net").Socket>} subscribers
+ */
 
 /** @param {{host: string, port: number}} options */
 export function runBroker({host, port}) {
