@@ -1,0 +1,38 @@
+#!/usr/bin/env node
+"use strict"
+
+// Finds the native binary and becomes it, so that pid, descriptors and signals are the binary's own. Where the addon
+// that can do this is not loadable, the binary runs as a child and this process passes signals on.
+
+const {runAsChild} = require("../lib/run-as-child.js")
+const {findAddon, findBinary} = require("../lib/native.js")
+
+/** @returns {string} why this process is still itself */
+function becomeBinary(/** @type {string} */ binary, /** @type {string[]} */ args) {
+  try {
+    return require(findAddon()).becomeBinary(binary, args, environment())
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error)
+  }
+}
+
+/** The binary evaluates config modules with the Node that runs this file. */
+function environment() {
+  return {...process.env, ROLLBRIDGE_NODE: process.execPath}
+}
+
+function main() {
+  let binary
+  try {
+    binary = findBinary()
+  } catch (error) {
+    console.error(`error: ${error instanceof Error ? error.message : error}`)
+    process.exitCode = 1
+    return
+  }
+  const args = process.argv.slice(2)
+  const notReplaced = becomeBinary(binary, args)
+  runAsChild({binary, args, env: environment(), notReplaced})
+}
+
+main()

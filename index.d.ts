@@ -1,0 +1,568 @@
+// The public types of the package, written by hand. tests/types.test-d.ts holds them against real use.
+//
+// Names ending in `Ms` are whole milliseconds, names ending in `Bytes` whole bytes. In a config, `null` and `undefined`
+// both mean "not set".
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Config
+
+/** Everything the daemon needs to know about one application. */
+export interface RollbridgeConfig {
+  /**
+   * Name of the application; part of the default control socket path, so it must not contain a `/`.
+   *
+   * Default: the name of the folder that holds the config file.
+   */
+  application?: string | null
+  /** The Unix socket through which commands reach the daemon. */
+  control?: ControlConfig | null
+  /** The stable address that clients (or Nginx) talk to, and how traffic moves between releases. */
+  proxy?: ProxyConfig | null
+  /** How many stopped releases the daemon remembers. Folders on disk are never touched. */
+  releaseRetention?: ReleaseRetentionConfig | null
+  /**
+   * File in which the daemon records what it runs, so that processes left over after a crash of the whole daemon can be
+   * found. Relative to the config's folder.
+   *
+   * Default: nothing is recorded.
+   */
+  statePath?: string | null
+  /** What an older supervisor left running, to be stopped once by `rollbridge predeploy-cleanup`. */
+  legacyTakeover?: LegacyTakeoverConfig | null
+  /** The processes of a release. Exactly one has the policy `proxied`. */
+  processes: ProcessConfig[]
+}
+
+export interface ControlConfig {
+  /**
+   * Path of the control socket, at most 107 bytes, relative to the config's folder.
+   *
+   * Default: `/tmp/rollbridge-<application>.sock`.
+   */
+  path?: string | null
+  /**
+   * Permissions of the socket: an octal string such as `"660"`, or a number such as `0o660`.
+   *
+   * Default: what the daemon's umask leaves.
+   */
+  mode?: string | number | null
+  /** User, by name or numeric id, who owns the socket. */
+  owner?: string | number | null
+  /** Group, by name or numeric id, that the socket belongs to. */
+  group?: string | number | null
+}
+
+export interface ProxyConfig {
+  /** Address the proxy listens on. Default: `127.0.0.1`. */
+  host?: string | null
+  /** Port the proxy listens on; 0 picks any free one. Default: 8182. */
+  port?: number | null
+  /**
+   * Address the application's web processes listen on.
+   *
+   * Default: `proxy.host`, or `127.0.0.1` when that is a wildcard.
+   */
+  upstreamHost?: string | null
+  /** Path of the health check. Default: `/ping`. */
+  healthPath?: string | null
+  /** How long a new release may take to become healthy, at least 1. Default: 30000. */
+  healthTimeoutMs?: number | null
+  /**
+   * How long open requests and WebSockets of the previous release may go on after a switch; 0 closes them at once.
+   *
+   * Default: 60000.
+   */
+  drainTimeoutMs?: number | null
+  /** How long a process may take to stop before it is killed, unless it sets `gracefulStopMs`. Default: 10000. */
+  forceStopTimeoutMs?: number | null
+  /**
+   * How long a request waits for an active release that has stopped answering to answer again; 0 means it does not wait.
+   *
+   * Default: 5000.
+   */
+  holdTimeoutMs?: number | null
+  /** How many requests may wait like that at the same time. Default: 1000. */
+  maxHeldRequests?: number | null
+  /** How many client connections may be open. Default: derived from the limit on open files. */
+  maxConnections?: number | null
+  /** How long an idle client connection is kept open. Default: 75000. */
+  clientIdleTimeoutMs?: number | null
+  /** Networks (CIDR) whose forwarding headers are believed. Default: loopback. */
+  trustedProxies?: string[] | null
+}
+
+export interface ReleaseRetentionConfig {
+  /** How many stopped releases to remember. Default: 10. */
+  keep?: number | null
+  /** Forget stopped releases older than this; 0 keeps them whatever their age. Default: 0. */
+  maxAgeMs?: number | null
+}
+
+export interface LegacyTakeoverConfig {
+  /** Names of GNU screen sessions to quit. */
+  screens?: string[] | null
+  /** Processes to stop, found by their command line. */
+  processes?: LegacyProcessConfig[] | null
+  /** How long they may take before they are killed. Default: `proxy.forceStopTimeoutMs`. */
+  forceStopTimeoutMs?: number | null
+}
+
+export interface LegacyProcessConfig {
+  /** A process is meant when its command line contains every one of these. */
+  includes: string[]
+  /** What to call it in messages. */
+  name?: string | null
+}
+
+/** One process of the application; `policy` decides when it starts and stops. */
+export type ProcessConfig = ProxiedProcessConfig | CompanionProcessConfig | SingletonProcessConfig | ServiceProcessConfig
+
+/** What all processes have in common. */
+export interface CommonProcessConfig {
+  /** Unique name, without `#`. */
+  id: string
+  /** Shell command. May contain placeholders such as `{{port}}`, `{{releasePath}}` or `{{env.HOME}}`. */
+  command: string
+  /**
+   * Working directory; may contain placeholders, relative means inside the release.
+   *
+   * Default: the release path.
+   */
+  cwd?: string | null
+  /** Extra environment variables; values may contain placeholders. */
+  env?: Record<string, string | null | undefined> | null
+  /** Signal that asks the process to finish its work and exit. Default: `SIGTERM`. */
+  stopSignal?: SignalName | null
+  /**
+   * How long the process may take after that signal before it is killed; 0 kills it right after the signal,
+   * `"indefinite"` never does.
+   *
+   * Default: `proxy.forceStopTimeoutMs`.
+   */
+  gracefulStopMs?: number | "indefinite" | null
+  /** Pause before a crashed process is started again. Default: 1000. */
+  restartDelayMs?: number | null
+  /** Limits on restarts after crashes. Default: it is restarted for ever, always after `restartDelayMs`. */
+  restart?: RestartConfig | null
+  /** Supervision of resident memory. Default: none. */
+  memory?: MemoryConfig | null
+  /** Commands that help the process to finish its work before it is stopped. */
+  lifecycle?: LifecycleConfig | null
+  /** How many of the last output lines to keep, at least 1. Default: 50. */
+  outputLines?: number | null
+}
+
+/** The web process: receives HTTP and WebSocket traffic through the proxy. Exactly one per config. */
+export interface ProxiedProcessConfig extends CommonProcessConfig {
+  policy: "proxied"
+  /** Where the process listens. A range lets the old and the new release overlap. */
+  port: PortConfig
+  /**
+   * The health check a new release must pass before it gets traffic. `false` switches as soon as the process is started
+   * requests then wait until it accepts connections.
+   */
+  health?: HealthConfig | false | null
+}
+
+/** A helper that belongs to one release: starts before its web process, stops when the release has drained. */
+export interface CompanionProcessConfig extends CommonProcessConfig {
+  policy?: "companion" | null
+  port?: PortConfig | null
+  /**
+   * Start the graceful stop the moment the release is retired, while its connections still drain.
+   *
+   * Default: false.
+   */
+  nonBlockingDrain?: boolean | null
+  /** How many identical instances to run; more than one only without a port. Default: 1. */
+  replicas?: number | null
+}
+
+/** A helper of which two must never run at once: at a deploy the old one is fully stopped before the new one starts. */
+export interface SingletonProcessConfig extends CommonProcessConfig {
+  policy: "singleton"
+  port?: PortConfig | null
+}
+
+/** A long-lived broker that outlives releases and keeps its port. */
+export interface ServiceProcessConfig extends CommonProcessConfig {
+  policy: "service"
+  port?: PortConfig | null
+  /**
+   * `persistent`: started once, survives deploys. `handoff`: each release starts its own, the old one stops last; needs
+   * a range of at least two ports.
+   *
+   * Default: `persistent`.
+   */
+  deployStrategy?: "persistent" | "handoff" | null
+}
+
+/** One port (0 picks any free one), or a range from which a free one is taken. */
+export type PortConfig = number | PortRange
+
+export interface PortRange {
+  /** Lowest port, tried first. */
+  from: number
+  /** Highest port, included. */
+  to: number
+}
+
+export interface HealthConfig {
+  /** Path that must answer with a 2xx status. Default: `proxy.healthPath`. */
+  path?: string | null
+  /** How long the release may take to become healthy, at least 1. Default: `proxy.healthTimeoutMs`. */
+  timeoutMs?: number | null
+  /** Longest pause between two probes, at least 1. Default: 250. */
+  intervalMs?: number | null
+  /** Pause before the first probe, not counted in `timeoutMs`. Default: 0. */
+  startDelayMs?: number | null
+  /** How long one probe may take, at least 1. Default: 5000. */
+  requestTimeoutMs?: number | null
+}
+
+export interface RestartConfig {
+  /** How many restarts are allowed within `windowMs`; 0 means none at all. Default: unlimited. */
+  maxRestarts?: number | null
+  /** The window in which restarts are counted; 0 is the whole lifetime. Default: 0. */
+  windowMs?: number | null
+  /** Factor by which each further restart waits longer, at least 1. Default: 1. */
+  backoffFactor?: number | null
+  /** Upper limit of that wait; 0 means none. Default: 0. */
+  maxDelayMs?: number | null
+}
+
+export interface MemoryConfig {
+  /** Resident memory of the process and everything it started, above which it is restarted gracefully; at least 1. */
+  limitBytes: number
+  /** Amount above which a warning event is recorded; 0 means never. Default: 0. */
+  warnBytes?: number | null
+  /** Time between two measurements, at least 1. Default: 5000. */
+  checkIntervalMs?: number | null
+}
+
+/** Shell commands run in this order when the process is stopped gracefully. They are not templates. */
+export interface LifecycleConfig {
+  /** Asks the process to take no new work. */
+  quietCommand?: string | null
+  /** Waits for the work in hand; needs a positive `drainTimeoutMs`. */
+  drainCommand?: string | null
+  /** Upper limit of that wait. Without a `drainCommand`, how long to wait for the process to exit by itself. Default: 0. */
+  drainTimeoutMs?: number | null
+  /** Stops the process, in place of `stopSignal`. */
+  stopCommand?: string | null
+}
+
+export type SignalName =
+  | "SIGABRT"
+  | "SIGALRM"
+  | "SIGCONT"
+  | "SIGHUP"
+  | "SIGINT"
+  | "SIGKILL"
+  | "SIGPIPE"
+  | "SIGQUIT"
+  | "SIGSTOP"
+  | "SIGTERM"
+  | "SIGTSTP"
+  | "SIGTTIN"
+  | "SIGTTOU"
+  | "SIGURG"
+  | "SIGUSR1"
+  | "SIGUSR2"
+  | "SIGWINCH"
+
+/**
+ * Returns its argument. Wrap what a config module exports in it, and the editor knows every field.
+ *
+ * @example
+ * export default defineConfig({
+ *   processes: [{id: "web", policy: "proxied", command: "node server.js", port: {from: 18182, to: 18299}}],
+ *})
+ */
+export function defineConfig(config: RollbridgeConfig): RollbridgeConfig
+export function defineConfig(config: () => RollbridgeConfig): () => RollbridgeConfig
+export function defineConfig(config: () => Promise<RollbridgeConfig>): () => Promise<RollbridgeConfig>
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Commands
+
+export interface ConfigOption {
+  /**
+   * Path of the config file, or the config itself; relative paths in an object are relative to the working directory.
+   *
+   * Default: the first of `rollbridge.js`, `.mjs`, `.cjs`, `.ts`, `.mts`, `.json` in the working directory.
+   */
+  config?: string | RollbridgeConfig | undefined
+}
+
+export interface DeployOptions extends ConfigOption {
+  /** Folder of the prepared release; relative means relative to the working directory. */
+  releasePath: string
+  /** Id of the new release. Default: derived from `revision`, else the current time. */
+  releaseId?: string | undefined
+  /** What is deployed, such as a commit. Default: the release id. */
+  revision?: string | undefined
+  /** Queue behind a running deploy instead of failing with `deploy_in_progress`. */
+  wait?: boolean | undefined
+  /** Resolve only when the previous release has drained and stopped. */
+  waitDrained?: boolean | undefined
+  /** Told about each step. If it throws, the promise is rejected with that error and the deploy goes on. */
+  onProgress?: ((progress: DeployProgress) => void) | undefined
+  /** Ends the waiting: the promise is rejected with the signal's reason, and the deploy goes on in the daemon. */
+  signal?: AbortSignal | undefined
+}
+
+export type DeployPhase =
+  | "config"
+  | "ports"
+  | "services"
+  | "companions"
+  | "proxied"
+  | "health"
+  | "switch"
+  | "singletons"
+  | (string & {})
+
+export interface DeployProgress {
+  /** RFC 3339 time. */
+  at: string
+  phase: DeployPhase
+  processId?: string
+  message: string
+  data?: Record<string, unknown>
+}
+
+export interface DeployResult {
+  activeReleaseId: string
+  /** The release that was active before and now drains; `null` at the first deploy. */
+  previousReleaseId: string | null
+}
+
+export interface StopOptions extends ConfigOption {
+  /** Which release to stop. Default: the active one. */
+  releaseId?: string | undefined
+}
+
+export interface ShutdownResult {
+  message: string
+}
+
+/** Starts a new release, checks its health and switches traffic to it. Resolves once it is active. */
+export function deploy(options: DeployOptions): Promise<DeployResult>
+
+/** What the daemon runs at the moment. */
+export function status(options?: ConfigOption): Promise<Status>
+
+/** Stops a release; services stay. Resolves to the status afterwards. */
+export function stop(options?: StopOptions): Promise<Status>
+
+/** Stops everything and ends the daemon. Resolves when all processes are gone. */
+export function shutdown(options?: ConfigOption): Promise<ShutdownResult>
+
+/** Checks a config and reports everything that is wrong with it; rejects only if it cannot be read at all. */
+export function validateConfig(options?: ConfigOption): Promise<ValidationResult>
+
+/**
+ * Reads a config afresh, with all it imports. The result can be passed on as `config`: its application name and
+ * control path are filled in and its paths are absolute. Rejects with `invalid_config` if anything is wrong with it.
+ */
+export function loadConfig(options?: ConfigOption): Promise<LoadedConfig>
+
+export interface LoadedConfig extends RollbridgeConfig {
+  application: string
+  control: ControlConfig & {path: string}
+}
+
+export interface ValidationResult {
+  valid: boolean
+  /** The config file; `null` when an object was checked. */
+  path: string | null
+  /** The essentials of a valid config; `null` when there are issues. */
+  config: ConfigSummary | null
+  /** What must be changed. */
+  issues: ConfigIssue[]
+  /** What is probably not meant. */
+  warnings: ConfigIssue[]
+}
+
+export interface ConfigSummary {
+  application: string
+  controlPath: string
+  proxy: {host: string; port: number}
+  /** How many processes are defined. */
+  processes: number
+}
+
+export interface ConfigIssue {
+  message: string
+  /** What to do about it. */
+  fix: string
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Status
+
+export interface Status {
+  application: string
+  /** Version of the running daemon. */
+  version: string
+  protocolVersion: number
+  activeReleaseId: string | null
+  control: {path: string}
+  proxy: {host: string; port: number; upstreamHost: string}
+  /** The copy of the binary the daemon runs from; `null` when it runs in place. */
+  daemonRuntime: DaemonRuntime | null
+  /** The release the daemon was started with; `null` when it was started without one. */
+  bootstrap: Bootstrap | null
+  /** Processes that an earlier daemon left behind. */
+  orphans: Orphan[]
+  releases: ReleaseStatus[]
+  services: SharedProcessStatus[]
+  singletons: SharedProcessStatus[]
+}
+
+export interface DaemonRuntime {
+  format: number
+  version: string
+  digest: string
+  path: string
+}
+
+export interface Bootstrap {
+  releaseId: string
+  releasePath: string
+  revision: string
+  attestation: string | null
+}
+
+export interface Orphan {
+  id: string
+  pid: number
+  releaseId: string | null
+}
+
+export type ReleaseState = "starting" | "active" | "draining" | "stopped" | "failed"
+
+export interface ReleaseStatus {
+  releaseId: string
+  /** Counts up when the same id is deployed again. */
+  instance: number
+  releasePath: string
+  revision: string
+  state: ReleaseState
+  /** Port of each process that has one, by process id. */
+  ports: Record<string, number>
+  /** Requests being answered and WebSockets (or other upgraded connections) open. */
+  connections: {http: number; websocket: number}
+  connectionCount: number
+  /** RFC 3339 times. */
+  activatedAt: string | null
+  drainStartedAt: string | null
+  stoppedAt: string | null
+  processes: ProcessStatus[]
+}
+
+export interface SharedProcessStatus {
+  id: string
+  process: ProcessStatus
+}
+
+export type ProcessPolicy = "proxied" | "companion" | "singleton" | "service"
+
+/** `backoff` waits for `nextRestartAt`; in `failed` nothing more happens by itself. */
+export type ProcessState = "starting" | "running" | "stopping" | "backoff" | "stopped" | "failed"
+
+export type StartReason = "deploy" | "rollback" | "crash" | "manual" | "memory"
+
+/** Every field is always there; `null` means unknown. */
+export interface ProcessStatus {
+  /** `worker`, or `worker#0` for a replica. */
+  id: string
+  /** The id as the config has it. */
+  baseId: string
+  replicaIndex: number | null
+  policy: ProcessPolicy
+  releaseId: string | null
+  state: ProcessState
+  pid: number | null
+  port: number | null
+  command: string | null
+  cwd: string | null
+  startedAt: string | null
+  uptimeMs: number | null
+  /** Automatic restarts after crashes. */
+  restarts: number
+  nextRestartAt: string | null
+  lastStartReason: StartReason | null
+  exitCode: number | null
+  exitSignal: string | null
+  logs: LogLine[]
+  rssBytes: number | null
+  memoryRestarts: number
+  lastMemoryRestartAt: string | null
+  children: ChildProcessStatus[] | null
+}
+
+export interface LogLine {
+  /** Rises by one per line. */
+  seq: number
+  at: string
+  stream: "stdout" | "stderr"
+  line: string
+}
+
+export interface ChildProcessStatus {
+  pid: number
+  command: string
+  rssBytes: number
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Errors
+
+export type ErrorCode =
+  | "invalid_config"
+  | "config_unreadable"
+  | "reload_incompatible"
+  | "invalid_request"
+  | "unknown_command"
+  | "release_path_missing"
+  | "port_exhausted"
+  | "spawn_failed"
+  | "process_exited"
+  | "health_timeout"
+  | "post_switch_failed"
+  | "deploy_in_progress"
+  | "deploy_cancelled"
+  | "no_previous_release"
+  | "release_not_found"
+  | "already_active"
+  | "process_not_found"
+  | "proxied_not_restartable"
+  | "upgrade_failed"
+  | "shutting_down"
+  | "no_daemon"
+  | "connection_lost"
+  | "foreign_daemon"
+  | "internal"
+
+/** What the functions of this package reject with when the daemon, or the config, says no. */
+export class RollbridgeError extends Error {
+  private constructor()
+  /** Stable word for programs. */
+  readonly code: ErrorCode
+  /** Of a failed deploy: where it failed. */
+  readonly phase?: DeployPhase
+  /** Of a failed deploy: the process it failed on. */
+  readonly processId?: string | null
+  readonly exitCode?: number | null
+  readonly exitSignal?: string | null
+  /** Of a failed deploy: the last output of that process. */
+  readonly logs?: LogLine[]
+  /** Of `post_switch_failed`: the release that has the traffic. */
+  readonly activeReleaseId?: string
+  /** Of `invalid_config`: what must be changed. */
+  readonly issues?: ConfigIssue[]
+  /** Of `invalid_config`: what is probably not meant. */
+  readonly warnings?: ConfigIssue[]
+}

@@ -1,0 +1,31 @@
+"use strict"
+
+// Loads the native addon when the first call needs it, so that a config module can import `defineConfig` where the
+// native parts are not installed.
+
+const {findAddon} = require("./native.js")
+
+/**
+ * What the addon exports. All data crosses as JSON text.
+ *
+ * @typedef {object} Addon
+ * @property {(socketPath: string, requestJson: string, onLine?: (line: string) => Promise<void>) => Promise<string>} request
+ *   sends one control request; resolves to the final line, also when that is an error
+ * @property {(valueJson: string, problemsJson: string, file: string | null, folder: string) => string} checkConfig
+ *   validates a config value
+ * @property {(path: string | null, cwd: string) => string} configFile the path of the config file to use
+ * @property {(path: string, args: string[], env: NodeJS.ProcessEnv) => string} becomeBinary
+ *   replaces this process; returns only to say why it could not
+ * @property {() => string} version
+ */
+
+/** @type {Addon | undefined} */
+let loaded
+
+/** @returns {Addon} */
+function addon() {
+  loaded ??= /** @type {Addon} */ (require(findAddon()))
+  return loaded
+}
+
+module.exports = {addon}

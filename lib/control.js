@@ -1,0 +1,57 @@
+"use strict"
+
+// One command to the daemon that the config names, and its answer as a result or an error.
+
+const {addon} = require("./addon.js")
+const {requireValidConfig} = require("./config.js")
+const {RollbridgeError} = require("./error.js")
+
+/**
+ * @param {unknown} config
+ * @param {{command: string} & Record<string, unknown>} request
+ * @param {object} [listening]
+ * @param {((progress: any) => void) | undefined} [listening.onProgress]
+ * @param {AbortSignal | undefined} [listening.signal] ends the waiting, not the command
+ */
+async function sendCommand(config, request, {onProgress, signal} = {}) {
+  signal?.throwIfAborted()
+  const {controlPath} = (await requireValidConfig(config)).config
+  signal?.throwIfAborted()
+  const answer = JSON.parse(await finalLine(controlPath, JSON.stringify(request), onProgress, signal))
+  const {status, ...fields} = answer
+  if (status === "success") return fields
+  const {error, code, ...details} = fields
+  throw new RollbridgeError(error, code, details)
+}
+
+/**
+ * @param {string} controlPath
+ * @param {string} requestJson
+ * @param {((progress: any) => void) | undefined} onProgress
+ * @param {AbortSignal | undefined} signal
+ * @returns {Promise<string>}
+ */
+function finalLine(controlPath, requestJson, onProgress, signal) {
+  return new Promise((resolve, reject) => {
+    const abort = () => reject(signal?.reason)
+    signal?.addEventListener("abort", abort, {once: true})
+
+    // Async, because a callback that throws into native code would end the process.
+    const onLine = async (/** @type {string} */ line) => {
+      if (signal?.aborted) return
+      try {
+        const {status, ...progress} = JSON.parse(line)
+        if (status === "progress") onProgress?.(progress)
+      } catch (error) {
+        reject(error)
+      }
+    }
+
+    addon()
+      .request(controlPath, requestJson, onProgress && onLine)
+      .then(resolve, reject)
+      .finally(() => signal?.removeEventListener("abort", abort))
+  })
+}
+
+module.exports = {sendCommand}

@@ -1,0 +1,60 @@
+// Every check of the project, in order, stopping at the first that fails. `npm test` on a fresh clone needs nothing
+// else: the first two steps install and build what the others use.
+
+import {readdirSync} from "node:fs"
+import {join} from "node:path"
+import {build} from "./build.mjs"
+import {root, runCommand} from "./run-command.mjs"
+import {setUp} from "./setup.mjs"
+
+const denyWarnings = ["--", "-D", "warnings"]
+const installedTool = (/** @type {string} */ name) => join(root, "node_modules", ".bin", name)
+
+/** @type {{name: string, run: () => Promise<void>}[]} */
+const steps = [
+  {name: "set up", run: () => setUp({rustTools: ["fmt", "clippy"]})},
+  {name: "build", run: () => build()},
+  {name: "Rust format", run: () => runCommand("cargo", ["fmt", "--check"])},
+  {
+    name: "Rust lints, with the addon",
+    run: () => runCommand("cargo", ["clippy", "--all-targets", "--all-features", ...denyWarnings])
+  },
+  {name: "Rust lints, without it", run: () => runCommand("cargo", ["clippy", "--all-targets", ...denyWarnings])},
+  {name: "Rust tests", run: () => runCommand("cargo", ["test"])},
+  {name: "JavaScript lints", run: () => runCommand(installedTool("eslint"), ["."])},
+  {name: "types", run: () => runCommand(installedTool("tsc"), [])},
+  {name: "JavaScript tests", run: runJavaScriptTests},
+  {name: "demo", run: () => runCommand(process.execPath, [join("scripts", "demo.mjs"), "--quick"])}
+]
+
+function runJavaScriptTests() {
+  const files = readdirSync(join(root, "tests")).filter((name) => name.endsWith(".test.js"))
+  // Without a terminal Node 20 would print TAP, which nobody reads.
+  return runCommand(process.execPath, ["--test", "--test-reporter=spec", ...files.map((name) => join("tests", name))])
+}
+
+/** @param {number} since */
+const seconds = (since) => `${((performance.now() - since) / 1000).toFixed(1)} s`
+
+async function runSteps() {
+  const startedAt = performance.now()
+  const summary = []
+  for (const [index, {name, run}] of steps.entries()) {
+    console.log(`\n==== ${index + 1}/${steps.length} ${name} ====`)
+    const stepStartedAt = performance.now()
+    try {
+      await run()
+    } catch (error) {
+      console.error(`\n${error instanceof Error ? error.message : error}`)
+      summary.push(`FAILED  ${name} (${seconds(stepStartedAt)})`)
+      process.exitCode = 1
+      break
+    }
+    summary.push(`ok      ${name} (${seconds(stepStartedAt)})`)
+  }
+  const notRun = steps.slice(summary.length).map(({name}) => `not run ${name}`)
+  console.log(`\n==== summary ====\n${[...summary, ...notRun].join("\n")}`)
+  console.log(process.exitCode ? `failed after ${seconds(startedAt)}` : `all checks passed in ${seconds(startedAt)}`)
+}
+
+await runSteps()

@@ -1,0 +1,170 @@
+// Uses the public types as an application would; checked by `npm run typecheck`, never run. Each expected error proves
+// that a mistake is caught, because tsc rejects an expectation that is not met.
+
+import rollbridge = require("..")
+import {RollbridgeError, defineConfig, deploy, loadConfig, shutdown, status, stop, validateConfig} from ".."
+
+// ---- configs that are right
+
+const minimal = defineConfig({
+  processes: [{id: "web", policy: "proxied", command: "node server.js", port: {from: 18182, to: 18299}}]
+})
+
+const complete = defineConfig({
+  application: "ticket-server",
+  control: {path: "/tmp/tickets.sock", mode: "660", owner: 1000, group: "deploy"},
+  proxy: {
+    host: "127.0.0.1",
+    port: 8182,
+    upstreamHost: "127.0.0.1",
+    healthPath: "/ping",
+    healthTimeoutMs: 30_000,
+    drainTimeoutMs: 60_000,
+    forceStopTimeoutMs: 10_000,
+    holdTimeoutMs: 5_000,
+    maxHeldRequests: 1_000,
+    maxConnections: 20_000,
+    clientIdleTimeoutMs: 75_000,
+    trustedProxies: ["10.0.0.0/8"]
+ },
+  releaseRetention: {keep: 5, maxAgeMs: 86_400_000},
+  statePath: "state/tickets.json",
+  legacyTakeover: {
+    screens: ["tickets"],
+    processes: [{name: "old web", includes: ["/srv/tickets/", "--port 8082"]}],
+    forceStopTimeoutMs: 20_000
+ },
+  processes: [
+    {
+      id: "broker",
+      policy: "service",
+      command: "node broker.js",
+      port: {from: 17330, to: 17331},
+      deployStrategy: "handoff",
+      restart: {maxRestarts: 5, windowMs: 60_000, backoffFactor: 1.5, maxDelayMs: 30_000}
+   },
+    {
+      id: "worker",
+      command: "node worker.js",
+      replicas: 4,
+      nonBlockingDrain: true,
+      stopSignal: "SIGINT",
+      gracefulStopMs: "indefinite",
+      memory: {limitBytes: 512 * 1024 ** 2, warnBytes: 384 * 1024 ** 2, checkIntervalMs: 1_000},
+      lifecycle: {quietCommand: "touch quiet", drainCommand: "./drain", drainTimeoutMs: 5_000, stopCommand: "./stop"},
+      outputLines: 200,
+      restartDelayMs: 500,
+      cwd: "{{releasePath}}",
+      env: {QUEUE: "{{replicaIndex}}", OPTIONAL: process.env.OPTIONAL}
+   },
+    {id: "scheduler", policy: "singleton", command: "node scheduler.js"},
+    {
+      id: "web",
+      policy: "proxied",
+      command: "node web.js",
+      port: 0,
+      health: {path: "/ping", timeoutMs: 1, intervalMs: 250, startDelayMs: 0, requestTimeoutMs: 5_000}
+   }
+  ]
+})
+
+defineConfig(() => minimal)
+defineConfig(async () => complete)
+defineConfig({
+  application: null,
+  proxy: {port: null},
+  processes: [{id: "web", policy: "proxied", command: "x", port: 1, health: false, cwd: null}]
+})
+
+// defineConfig gives back what it got, so a function can still be called.
+const fromFunction: Promise<rollbridge.RollbridgeConfig> = defineConfig(async () => complete)()
+
+// ---- configs that are wrong
+
+// @ts-expect-error processes are required
+defineConfig({application: "tickets"})
+// @ts-expect-error the proxied process needs a port
+defineConfig({processes: [{id: "web", policy: "proxied", command: "x"}]})
+// @ts-expect-error there is no such policy
+defineConfig({processes: [{id: "web", policy: "worker", command: "x"}]})
+// @ts-expect-error a range has two ends
+defineConfig({processes: [{id: "web", policy: "proxied", command: "x", port: {from: 1}}]})
+// @ts-expect-error only companions have replicas
+defineConfig({processes: [{id: "scheduler", policy: "singleton", command: "x", replicas: 2}]})
+// @ts-expect-error only services have a deploy strategy
+defineConfig({processes: [{id: "web", policy: "proxied", command: "x", port: 1, deployStrategy: "handoff"}]})
+// @ts-expect-error signals are named in full
+defineConfig({processes: [{id: "worker", command: "x", stopSignal: "TERM"}]})
+// @ts-expect-error "forever" is not how it is spelled
+defineConfig({processes: [{id: "worker", command: "x", gracefulStopMs: "forever"}]})
+// @ts-expect-error a memory policy needs a limit
+defineConfig({processes: [{id: "worker", command: "x", memory: {warnBytes: 1}}]})
+// @ts-expect-error a misspelt field
+defineConfig({proxy: {drainTimeoutMS: 1}, processes: []})
+
+// ---- commands
+
+export async function useCommands(signal: AbortSignal): Promise<void> {
+  const deployed = await deploy({
+    config: "rollbridge.js",
+    releasePath: "releases/2",
+    releaseId: "v2",
+    revision: "abc123",
+    wait: true,
+    waitDrained: true,
+    signal,
+    onProgress(progress) {
+      const text: string = `${progress.at} ${progress.phase} ${progress.message}`
+      const process: string | undefined = progress.processId
+      return void [text, process]
+   }
+ })
+  const active: string = deployed.activeReleaseId
+  const previous: string | null = deployed.previousReleaseId
+  // @ts-expect-error the first deploy has no previous release
+  const certain: string = deployed.previousReleaseId
+
+  await deploy({config: complete, releasePath: "."})
+  // @ts-expect-error what should be deployed?
+  await deploy({config: "rollbridge.js"})
+
+  const now = await status()
+  for (const release of now.releases) {
+    const state: "starting" | "active" | "draining" | "stopped" | "failed" = release.state
+    const open: number = release.connections.http + release.connections.websocket
+    const webPort: number | undefined = release.ports.web
+    for (const process of release.processes) {
+      const pid: number | null = process.pid
+      const lines: string[] = process.logs.map((log) => `${log.seq} ${log.stream} ${log.line}`)
+      const memory: number = (process.children ?? []).reduce((sum, child) => sum + child.rssBytes, 0)
+      void [pid, lines, memory]
+   }
+    void [state, open, webPort]
+ }
+  const broker: rollbridge.ProcessStatus | undefined = now.services.find(({id}) => id === "broker")?.process
+  // @ts-expect-error a status has no such field
+  void now.activeRelease
+
+  const stopped: rollbridge.Status = await stop({releaseId: "v1"})
+  const message: string = (await shutdown({config: "rollbridge.js"})).message
+
+  const checked = await validateConfig({config: minimal})
+  if (checked.config !== null) void checked.config.proxy.port.toFixed()
+  for (const {message, fix} of [...checked.issues, ...checked.warnings]) void [message.trim(), fix.trim()]
+
+  const loaded = await loadConfig()
+  const controlPath: string = loaded.control.path
+  await status({config: loaded})
+
+  void [active, previous, certain, broker, stopped, message, controlPath, fromFunction]
+}
+
+export function useErrors(error: unknown): string {
+  if (!(error instanceof RollbridgeError)) return "not ours"
+  // @ts-expect-error there is no such code
+  if (error.code === "no_such_code") return "never"
+  if (error.code === "no_daemon") return error.message
+  // @ts-expect-error errors are made by the package only
+  new RollbridgeError()
+  return (error.logs ?? []).map(({line}) => line).join("\n")
+}
