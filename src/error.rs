@@ -139,7 +139,10 @@ mod tests {
 
     #[test]
     fn the_systems_words_come_without_its_number() {
-        assert_eq!(plain(&io::Error::from_raw_os_error(2)), "No such file or directory");
+        assert_eq!(
+            plain(&io::Error::from_raw_os_error(2)),
+            "No such file or directory"
+        );
         assert_eq!(plain(&io::Error::other("plain already")), "plain already");
     }
 }

@@ -26,31 +26,79 @@ pub enum Milestone {
     #[serde(rename = "control socket listening")]
     ControlSocketListening { path: String },
     #[serde(rename = "deploy starting")]
-    DeployStarting { release_id: String, release_path: String, revision: String },
+    DeployStarting {
+        release_id: String,
+        release_path: String,
+        revision: String,
+    },
     #[serde(rename = "release healthy")]
-    ReleaseHealthy { release_id: String, probes: u32, elapsed_ms: u64 },
+    ReleaseHealthy {
+        release_id: String,
+        probes: u32,
+        elapsed_ms: u64,
+    },
     #[serde(rename = "traffic switched")]
-    TrafficSwitched { release_id: String, instance: u64, previous_release_id: Option<String> },
+    TrafficSwitched {
+        release_id: String,
+        instance: u64,
+        previous_release_id: Option<String>,
+    },
     #[serde(rename = "traffic stopped")]
     TrafficStopped { release_id: String },
     #[serde(rename = "deploy finished")]
     DeployFinished { release_id: String, elapsed_ms: u64 },
     #[serde(rename = "deploy failed")]
-    DeployFailed { release_id: String, phase: String, code: String, process_id: Option<String> },
+    DeployFailed {
+        release_id: String,
+        phase: String,
+        code: String,
+        process_id: Option<String>,
+    },
     #[serde(rename = "release draining")]
-    ReleaseDraining { release_id: String, instance: u64, http: usize, websocket: usize },
+    ReleaseDraining {
+        release_id: String,
+        instance: u64,
+        http: usize,
+        websocket: usize,
+    },
     #[serde(rename = "release drained")]
-    ReleaseDrained { release_id: String, instance: u64, elapsed_ms: u64, cut_http: usize, cut_websocket: usize },
+    ReleaseDrained {
+        release_id: String,
+        instance: u64,
+        elapsed_ms: u64,
+        cut_http: usize,
+        cut_websocket: usize,
+    },
     #[serde(rename = "release stopped")]
     ReleaseStopped { release_id: String, instance: u64 },
     #[serde(rename = "process started")]
-    ProcessStarted { process_id: String, release_id: Option<String>, pid: i32, port: Option<u16>, reason: String },
+    ProcessStarted {
+        process_id: String,
+        release_id: Option<String>,
+        pid: i32,
+        port: Option<u16>,
+        reason: String,
+    },
     #[serde(rename = "process spawn failed")]
-    ProcessSpawnFailed { process_id: String, release_id: Option<String>, reason: String },
+    ProcessSpawnFailed {
+        process_id: String,
+        release_id: Option<String>,
+        reason: String,
+    },
     #[serde(rename = "process stopping")]
-    ProcessStopping { process_id: String, release_id: Option<String>, pid: i32, signal: String },
+    ProcessStopping {
+        process_id: String,
+        release_id: Option<String>,
+        pid: i32,
+        signal: String,
+    },
     #[serde(rename = "process killed")]
-    ProcessKilled { process_id: String, release_id: Option<String>, pid: i32, after_ms: u64 },
+    ProcessKilled {
+        process_id: String,
+        release_id: Option<String>,
+        pid: i32,
+        after_ms: u64,
+    },
     #[serde(rename = "process exited")]
     ProcessExited {
         process_id: String,
@@ -61,13 +109,30 @@ pub enum Milestone {
         expected: bool,
     },
     #[serde(rename = "process stopped")]
-    ProcessStopped { process_id: String, release_id: Option<String> },
+    ProcessStopped {
+        process_id: String,
+        release_id: Option<String>,
+    },
     #[serde(rename = "process restart scheduled")]
-    ProcessRestartScheduled { process_id: String, release_id: Option<String>, delay_ms: u64 },
+    ProcessRestartScheduled {
+        process_id: String,
+        release_id: Option<String>,
+        delay_ms: u64,
+    },
     #[serde(rename = "restart limit reached")]
-    RestartLimitReached { process_id: String, release_id: Option<String>, max_restarts: u32, window_ms: u64 },
+    RestartLimitReached {
+        process_id: String,
+        release_id: Option<String>,
+        max_restarts: u32,
+        window_ms: u64,
+    },
     #[serde(rename = "hook failed")]
-    HookFailed { process_id: String, release_id: Option<String>, hook: String, reason: String },
+    HookFailed {
+        process_id: String,
+        release_id: Option<String>,
+        hook: String,
+        reason: String,
+    },
     #[serde(rename = "stop requested")]
     StopRequested { release_id: String },
     #[serde(rename = "command failed")]
@@ -107,7 +172,10 @@ impl EventLog {
     /// An empty log. `sink` sees every event as it is recorded and must not block.
     pub fn new(sink: impl Fn(&Arc<Event>) + Send + Sync + 'static) -> EventLog {
         EventLog {
-            history: Mutex::new(History { next_seq: 1, kept: VecDeque::new() }),
+            history: Mutex::new(History {
+                next_seq: 1,
+                kept: VecDeque::new(),
+            }),
             followers: broadcast::channel(FOLLOWER_BACKLOG).0,
             sink: Box::new(sink),
         }
@@ -116,7 +184,11 @@ impl EventLog {
     /// Records `milestone` as having happened now.
     pub fn record(&self, milestone: Milestone) {
         let mut history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
-        let event = Arc::new(Event { seq: history.next_seq, at: Timestamp::now(), milestone });
+        let event = Arc::new(Event {
+            seq: history.next_seq,
+            at: Timestamp::now(),
+            milestone,
+        });
         history.next_seq += 1;
         if history.kept.len() == KEPT_EVENTS {
             history.kept.pop_front();
@@ -130,7 +202,11 @@ impl EventLog {
 
     /// The kept events numbered above `since`, oldest first; of those the last `limit`.
     pub fn recent(&self, since: Option<u64>, limit: Option<usize>) -> Vec<Arc<Event>> {
-        select(&self.history.lock().unwrap_or_else(PoisonError::into_inner), since, limit)
+        select(
+            &self.history.lock().unwrap_or_else(PoisonError::into_inner),
+            since,
+            limit,
+        )
     }
 
     /// Like [`EventLog::recent`], with a receiver that goes on exactly where the returned events end.
@@ -151,7 +227,10 @@ impl std::fmt::Debug for EventLog {
 }
 
 fn select(history: &History, since: Option<u64>, limit: Option<usize>) -> Vec<Arc<Event>> {
-    let newer = history.kept.iter().filter(|event| since.is_none_or(|since| event.seq > since));
+    let newer = history
+        .kept
+        .iter()
+        .filter(|event| since.is_none_or(|since| event.seq > since));
     let skipped = limit.map_or(0, |limit| newer.clone().count().saturating_sub(limit));
     newer.skip(skipped).cloned().collect()
 }
@@ -191,7 +270,11 @@ mod tests {
 
     #[test]
     fn a_milestone_reads_as_message_and_data() {
-        let milestone = Milestone::TrafficSwitched { release_id: "v2".into(), instance: 2, previous_release_id: None };
+        let milestone = Milestone::TrafficSwitched {
+            release_id: "v2".into(),
+            instance: 2,
+            previous_release_id: None,
+        };
         assert_eq!(
             serde_json::to_string(&milestone).expect("a milestone is plain data"),
             r#"{"message":"traffic switched","data":{"releaseId":"v2","instance":2,"previousReleaseId":null}}"#

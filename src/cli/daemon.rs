@@ -32,7 +32,8 @@ pub(super) async fn run(file: &ConfigFile) -> Result<(), Failure> {
     warnings.iter().for_each(tell_warning);
     refuse_if_live(&config).await?;
     let listener = listen(&config)?;
-    let log = LogWriter::start().map_err(|error| Failure::internal(format!("cannot start the log writer: {error}")))?;
+    let log = LogWriter::start()
+        .map_err(|error| Failure::internal(format!("cannot start the log writer: {error}")))?;
     let start = Start {
         proxy: proxy_settings(&config),
         config,
@@ -47,7 +48,8 @@ pub(super) async fn run(file: &ConfigFile) -> Result<(), Failure> {
 }
 
 async fn serve(start: Start) -> Result<(), Failure> {
-    let engine = Engine::start(start).map_err(|error| Failure::internal(format!("cannot start the proxy: {error}")))?;
+    let engine = Engine::start(start)
+        .map_err(|error| Failure::internal(format!("cannot start the proxy: {error}")))?;
     let server = match Server::bind(&engine) {
         Ok(server) => server,
         Err(error) => {
@@ -101,7 +103,10 @@ fn proxy_settings(config: &Config) -> Settings {
     Settings {
         workers: cores,
         trusted_proxies: config.proxy.trusted_proxies.clone(),
-        max_connections: config.proxy.max_connections.unwrap_or_else(affordable_connections),
+        max_connections: config
+            .proxy
+            .max_connections
+            .unwrap_or_else(affordable_connections),
         client_idle_timeout: config.proxy.client_idle_timeout,
         hold_timeout: config.proxy.hold_timeout,
         max_held_requests: config.proxy.max_held_requests,
@@ -111,7 +116,9 @@ fn proxy_settings(config: &Config) -> Settings {
 /// Each client may need a second descriptor, for its upstream.
 fn affordable_connections() -> usize {
     let limit = getrlimit(Resource::RLIMIT_NOFILE).map_or(1024, |(soft, _)| soft);
-    usize::try_from(limit.saturating_sub(RESERVED_DESCRIPTORS) / 2).unwrap_or(usize::MAX).max(64)
+    usize::try_from(limit.saturating_sub(RESERVED_DESCRIPTORS) / 2)
+        .unwrap_or(usize::MAX)
+        .max(64)
 }
 
 /// A second daemon on the same socket is refused before it takes anything, with the name of the first.
@@ -120,9 +127,14 @@ async fn refuse_if_live(config: &Config) -> Result<(), Failure> {
     if !is_live(path) {
         return Ok(());
     }
-    let introduction = tokio::time::timeout(INTRODUCTION, introduce(config)).await.ok().flatten();
+    let introduction = tokio::time::timeout(INTRODUCTION, introduce(config))
+        .await
+        .ok()
+        .flatten();
     let who = match introduction {
-        Some((application, Some(release))) => format!("the daemon of {application}, with release {release} active,"),
+        Some((application, Some(release))) => {
+            format!("the daemon of {application}, with release {release} active,")
+        }
         Some((application, None)) => format!("the daemon of {application}, with no active release,"),
         None => "a program that does not answer as a daemon".to_owned(),
     };

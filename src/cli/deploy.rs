@@ -16,7 +16,10 @@ pub(super) async fn run(file: &ConfigFile, options: &DeployOptions) -> Result<()
     let release_path = std::path::absolute(&options.release_path)
         .map_err(|error| Failure::new(ErrorCode::InvalidRequest, format!("--release-path: {error}")))?;
     let Some(release_path) = release_path.to_str() else {
-        return Err(Failure::new(ErrorCode::InvalidRequest, "--release-path must be valid UTF-8"));
+        return Err(Failure::new(
+            ErrorCode::InvalidRequest,
+            "--release-path must be valid UTF-8",
+        ));
     };
     let show_progress = options.progress || std::io::stderr().is_terminal();
     let request = json!({
@@ -35,6 +38,11 @@ pub(super) async fn run(file: &ConfigFile, options: &DeployOptions) -> Result<()
 }
 
 fn tell_progress(line: Line) {
-    let text = |field: &str| line.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let text = |field: &str| {
+        line.get(field)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned()
+    };
     output::tell(&format!("{:<10} {}", text("phase"), text("message")));
 }

@@ -23,21 +23,31 @@ pub(super) async fn run(file: &ConfigFile, options: &EventsOptions) -> Result<()
     if options.json {
         output::print_json(&events);
     } else {
-        events.as_array().into_iter().flatten().filter_map(Value::as_object).for_each(|event| {
-            output::print(&readable(event));
-        });
+        events
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_object)
+            .for_each(|event| {
+                output::print(&readable(event));
+            });
     }
     Ok(())
 }
 
 async fn follow(client: &mut Client, options: &EventsOptions) -> Result<(), Failure> {
     let request = json!({ "command": "events", "limit": options.limit, "follow": true });
-    client.send(&request.as_object().cloned().unwrap_or_default()).await?;
+    client
+        .send(&request.as_object().cloned().unwrap_or_default())
+        .await?;
     while let Some(mut line) = client.next_line().await? {
         match line.remove("status").as_ref().and_then(Value::as_str) {
             Some("event") if options.json => output::print(&Value::Object(line).to_string()),
             Some("event") => output::print(&readable(&line)),
-            Some("lagged") => output::tell(&format!("missed {} events", line.get("missed").unwrap_or(&Value::Null))),
+            Some("lagged") => output::tell(&format!(
+                "missed {} events",
+                line.get("missed").unwrap_or(&Value::Null)
+            )),
             _ => return Err(Failure::from_daemon(&line)),
         }
     }
@@ -46,7 +56,13 @@ async fn follow(client: &mut Client, options: &EventsOptions) -> Result<(), Fail
 
 /// `2026-05-21T07:30:00.123Z  traffic switched  releaseId=v2 previousReleaseId=v1`
 fn readable(event: &Line) -> String {
-    let text = |field: &str| event.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let text = |field: &str| {
+        event
+            .get(field)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned()
+    };
     let nothing = Map::new();
     let data = event.get("data").and_then(Value::as_object).unwrap_or(&nothing);
     let known = data.iter().filter(|(_, value)| !value.is_null());
@@ -56,7 +72,9 @@ fn readable(event: &Line) -> String {
             other => format!("{name}={other}"),
         })
         .collect();
-    format!("{}  {}  {}", text("at"), text("message"), data.join(" ")).trim_end().to_owned()
+    format!("{}  {}  {}", text("at"), text("message"), data.join(" "))
+        .trim_end()
+        .to_owned()
 }
 
 #[cfg(test)]
@@ -70,6 +88,9 @@ mod tests {
             "data": { "processId": "web", "exitCode": 1, "exitSignal": null },
         });
         let line = readable(event.as_object().expect("an object"));
-        assert_eq!(line, "2026-05-21T07:30:00.123Z  process exited  processId=web exitCode=1");
+        assert_eq!(
+            line,
+            "2026-05-21T07:30:00.123Z  process exited  processId=web exitCode=1"
+        );
     }
 }

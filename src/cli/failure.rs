@@ -21,7 +21,11 @@ pub(super) struct Failure {
 
 impl Failure {
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Failure {
-        Failure { code, message: message.into(), output: None }
+        Failure {
+            code,
+            message: message.into(),
+            output: None,
+        }
     }
 
     pub fn internal(message: String) -> Failure {
@@ -31,12 +35,23 @@ impl Failure {
     /// The daemon's error line.
     pub fn from_daemon(line: &Line) -> Failure {
         let text = |field: &str| line.get(field).and_then(Value::as_str).map(str::to_owned);
-        let lines = line.get("logs").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-        let lines: Vec<String> = lines.iter().filter_map(|line| line.get("line")?.as_str().map(str::to_owned)).collect();
+        let lines = line
+            .get("logs")
+            .and_then(Value::as_array)
+            .map(Vec::as_slice)
+            .unwrap_or_default();
+        let lines: Vec<String> = lines
+            .iter()
+            .filter_map(|line| line.get("line")?.as_str().map(str::to_owned))
+            .collect();
         Failure {
-            code: text("code").and_then(|code| ErrorCode::parse(&code)).unwrap_or(ErrorCode::Internal),
+            code: text("code")
+                .and_then(|code| ErrorCode::parse(&code))
+                .unwrap_or(ErrorCode::Internal),
             message: text("error").unwrap_or_else(|| "the daemon gave no reason".to_owned()),
-            output: text("processId").filter(|_| !lines.is_empty()).map(|process| (process, lines)),
+            output: text("processId")
+                .filter(|_| !lines.is_empty())
+                .map(|process| (process, lines)),
         }
     }
 

@@ -26,12 +26,14 @@ impl LogWriter {
     pub fn start() -> std::io::Result<LogWriter> {
         let (lines, waiting) = sync_channel::<Arc<Event>>(WAITING_LINES);
         let (finished, done) = sync_channel(1);
-        std::thread::Builder::new().name("log-writer".to_owned()).spawn(move || {
-            for event in waiting {
-                write_line(&event);
-            }
-            let _ = finished.send(());
-        })?;
+        std::thread::Builder::new()
+            .name("log-writer".to_owned())
+            .spawn(move || {
+                for event in waiting {
+                    write_line(&event);
+                }
+                let _ = finished.send(());
+            })?;
         Ok(LogWriter { lines, done })
     }
 

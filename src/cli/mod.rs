@@ -76,7 +76,11 @@ async fn connect(file: &ConfigFile) -> Result<Client, Failure> {
 }
 
 /// Asks the daemon one thing and waits for the answer; `watch` sees the lines before it.
-async fn ask(client: &mut Client, request: serde_json::Value, watch: impl FnMut(Line)) -> Result<Line, Failure> {
+async fn ask(
+    client: &mut Client,
+    request: serde_json::Value,
+    watch: impl FnMut(Line),
+) -> Result<Line, Failure> {
     let request = request.as_object().cloned().unwrap_or_default();
     let answer = client.request(&request, watch).await?;
     match answer.get("status") {

@@ -23,7 +23,9 @@ pub enum ClientError {
         cause: String,
     },
     /// The connection broke before the answer came.
-    #[error("the connection to the daemon broke before it answered; ask for the outcome with rollbridge status")]
+    #[error(
+        "the connection to the daemon broke before it answered; ask for the outcome with rollbridge status"
+    )]
     ConnectionLost,
     /// What came is not our protocol, or the socket is a stranger's.
     #[error("whoever listens on {} is not this application's daemon: {cause}", .path.display())]
@@ -64,13 +66,23 @@ impl Client {
             return Err(ClientError::Foreign { path, cause });
         }
         match UnixStream::connect(&path).await {
-            Ok(stream) => Ok(Client { stream: BufReader::new(stream), path }),
-            Err(error) => Err(ClientError::NoDaemon { path, cause: plain(&error) }),
+            Ok(stream) => Ok(Client {
+                stream: BufReader::new(stream),
+                path,
+            }),
+            Err(error) => Err(ClientError::NoDaemon {
+                path,
+                cause: plain(&error),
+            }),
         }
     }
 
     /// Sends a request and waits for its final line; `watch` sees every line before it.
-    pub async fn request(&mut self, request: &Line, mut watch: impl FnMut(Line)) -> Result<Line, ClientError> {
+    pub async fn request(
+        &mut self,
+        request: &Line,
+        mut watch: impl FnMut(Line),
+    ) -> Result<Line, ClientError> {
         self.send(request).await?;
         loop {
             let line = self.next_line().await?.ok_or(ClientError::ConnectionLost)?;
@@ -85,7 +97,10 @@ impl Client {
     pub async fn send(&mut self, request: &Line) -> Result<(), ClientError> {
         let mut bytes = serde_json::to_vec(request).unwrap_or_default();
         bytes.push(b'\n');
-        self.stream.write_all(&bytes).await.map_err(|_| ClientError::ConnectionLost)
+        self.stream
+            .write_all(&bytes)
+            .await
+            .map_err(|_| ClientError::ConnectionLost)
     }
 
     /// The next line; none at the end of the connection.
@@ -100,7 +115,10 @@ impl Client {
             Ok(line) => Ok(Some(line)),
             Err(_) => {
                 let cause = "it does not speak the control protocol".to_owned();
-                Err(ClientError::Foreign { path: self.path.clone(), cause })
+                Err(ClientError::Foreign {
+                    path: self.path.clone(),
+                    cause,
+                })
             }
         }
     }

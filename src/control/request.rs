@@ -122,11 +122,17 @@ impl Request {
         let value: Value = serde_json::from_slice(line)
             .map_err(|error| malformed(format!("a request is one JSON object on a line: {error}")))?;
         let Value::Object(mut parameters) = value else {
-            return Err(malformed(format!("a request is a JSON object, not {}", kind_of(&value))));
+            return Err(malformed(format!(
+                "a request is a JSON object, not {}",
+                kind_of(&value)
+            )));
         };
         match parameters.remove("command") {
             Some(Value::String(command)) => Request::of(&command, parameters),
-            Some(other) => Err(malformed(format!("command must be a string, not {}", kind_of(&other)))),
+            Some(other) => Err(malformed(format!(
+                "command must be a string, not {}",
+                kind_of(&other)
+            ))),
             None => Err(malformed("a request needs a \"command\"".to_owned())),
         }
     }
@@ -144,7 +150,10 @@ impl Request {
 }
 
 /// Parameters this version does not know are passed over, so that a newer client can talk to an older daemon.
-fn read<T: for<'de> Deserialize<'de>>(command: &str, parameters: Map<String, Value>) -> Result<T, RequestError> {
+fn read<T: for<'de> Deserialize<'de>>(
+    command: &str,
+    parameters: Map<String, Value>,
+) -> Result<T, RequestError> {
     T::deserialize(Value::Object(parameters))
         .map_err(|error| RequestError::Malformed(format!("wrong parameters of {command}: {error}")))
 }
@@ -167,8 +176,12 @@ mod tests {
     #[test]
     fn every_command_is_read() {
         for command in COMMANDS {
-            let line = format!(r#"{{"command":"{command}","releasePath":"/srv/app","unknown":1,"releaseId":null}}"#);
-            assert_eq!(Request::parse(line.as_bytes()).expect("a request").command(), command);
+            let line =
+                format!(r#"{{"command":"{command}","releasePath":"/srv/app","unknown":1,"releaseId":null}}"#);
+            assert_eq!(
+                Request::parse(line.as_bytes()).expect("a request").command(),
+                command
+            );
         }
     }
 
@@ -182,7 +195,10 @@ mod tests {
             ("{}", "needs a \"command\""),
             (r#"{"command":5}"#, "not a number"),
             (r#"{"command":"deploy"}"#, "releasePath"),
-            (r#"{"command":"deploy","releasePath":7}"#, "wrong parameters of deploy"),
+            (
+                r#"{"command":"deploy","releasePath":7}"#,
+                "wrong parameters of deploy",
+            ),
             (r#"{"command":"stop","releaseId":[]}"#, "wrong parameters of stop"),
             (r#"{"command":"events","limit":-1}"#, "wrong parameters of events"),
             (r#"{"command":"dance"}"#, "unknown command \"dance\""),

@@ -20,7 +20,9 @@ pub(super) async fn respond(client: &mut Client, engine: &Engine, request: Reque
             Ok(()) => status(client, engine).await,
             Err(error) => client.fail(engine, command, wire::engine_error(&error)).await,
         },
-        Request::Events(options) if options.follow == Some(true) => follow_events(client, engine, &options).await,
+        Request::Events(options) if options.follow == Some(true) => {
+            follow_events(client, engine, &options).await
+        }
         Request::Events(options) => {
             let events = engine.events().recent(options.since, options.limit);
             let events: Vec<_> = events.iter().map(|event| wire::event(event)).collect();
@@ -29,7 +31,9 @@ pub(super) async fn respond(client: &mut Client, engine: &Engine, request: Reque
         Request::Shutdown => {
             engine.shutdown().await;
             client.wait_until_socket_is_gone().await;
-            client.send(&wire::success(json!({ "message": "shutdown" }))).await
+            client
+                .send(&wire::success(json!({ "message": "shutdown" })))
+                .await
         }
     }
 }
@@ -40,7 +44,11 @@ async fn status(client: &mut Client, engine: &Engine) -> Result<(), Left> {
 
 async fn deploy(client: &mut Client, engine: &Engine, options: &DeployOptions) -> Result<(), Left> {
     let (sender, mut steps) = mpsc::unbounded_channel();
-    let progress = if options.progress() { Progress::to(sender) } else { Progress::default() };
+    let progress = if options.progress() {
+        Progress::to(sender)
+    } else {
+        Progress::default()
+    };
     let mut deploying = std::pin::pin!(engine.deploy(options.to_engine(), progress));
     let outcome = loop {
         tokio::select! {
@@ -62,7 +70,9 @@ async fn deploy(client: &mut Client, engine: &Engine, options: &DeployOptions) -
                     () = client.left() => return Err(Left),
                 }
             }
-            client.send(&wire::success(wire::deployed(&outgoing.deployed))).await
+            client
+                .send(&wire::success(wire::deployed(&outgoing.deployed)))
+                .await
         }
         Err(error) => client.fail(engine, "deploy", wire::engine_error(&error)).await,
     }

@@ -32,10 +32,16 @@ impl Server {
         let (socket, listener) = ControlSocket::bind(control)?;
         let failed = |source: io::Error| {
             socket.remove();
-            SocketError::Io { what: "listen on", path: control.path.clone(), source }
+            SocketError::Io {
+                what: "listen on",
+                path: control.path.clone(),
+                source,
+            }
         };
         let listener = UnixListener::from_std(listener).map_err(failed)?;
-        engine.events().record(Milestone::ControlSocketListening { path: control.path.display().to_string() });
+        engine.events().record(Milestone::ControlSocketListening {
+            path: control.path.display().to_string(),
+        });
         Ok(Server { socket, listener })
     }
 

@@ -49,7 +49,10 @@ enum Received {
 /// Serves one client until it leaves, or the daemon ends.
 pub(super) async fn serve(stream: UnixStream, engine: Engine, socket_gone: watch::Receiver<bool>) {
     let mut ending = socket_gone.clone();
-    let mut client = Client { stream: BufReader::new(stream), socket_gone };
+    let mut client = Client {
+        stream: BufReader::new(stream),
+        socket_gone,
+    };
     loop {
         let received = tokio::select! {
             received = client.receive() => received,
@@ -61,7 +64,9 @@ pub(super) async fn serve(stream: UnixStream, engine: Engine, socket_gone: watch
             Ok(Received::Line(line)) => answer(&mut client, &engine, &line).await,
             Ok(Received::TooLong) => {
                 let message = format!("a request must not be longer than {LONGEST_REQUEST_BYTES} bytes");
-                let _ = client.send(&wire::error(ErrorCode::InvalidRequest, &message)).await;
+                let _ = client
+                    .send(&wire::error(ErrorCode::InvalidRequest, &message))
+                    .await;
                 return;
             }
             Ok(Received::End) | Err(Left) => return,
@@ -76,7 +81,13 @@ async fn answer(client: &mut Client, engine: &Engine, line: &[u8]) -> Result<(),
     match Request::parse(line) {
         Ok(request) => respond::respond(client, engine, request).await,
         Err(error) => {
-            client.fail(engine, "unreadable request", wire::error(error.code(), &error.to_string())).await
+            client
+                .fail(
+                    engine,
+                    "unreadable request",
+                    wire::error(error.code(), &error.to_string()),
+                )
+                .await
         }
     }
 }
@@ -88,7 +99,11 @@ impl Client {
             let available = self.stream.fill_buf().await?;
             if available.is_empty() {
                 // A last line without an end is a request all the same.
-                return Ok(if line.is_empty() { Received::End } else { Received::Line(line) });
+                return Ok(if line.is_empty() {
+                    Received::End
+                } else {
+                    Received::Line(line)
+                });
             }
             let end = available.iter().position(|byte| *byte == b'\n');
             let taken = end.unwrap_or(available.len());
@@ -112,9 +127,21 @@ impl Client {
     }
 
     /// Sends an error line and records that `command` failed.
-    pub async fn fail(&mut self, engine: &Engine, command: &str, line: Map<String, Value>) -> Result<(), Left> {
-        let code = line.get("code").and_then(Value::as_str).unwrap_or_default().to_owned();
-        engine.events().record(Milestone::CommandFailed { command: command.to_owned(), code });
+    pub async fn fail(
+        &mut self,
+        engine: &Engine,
+        command: &str,
+        line: Map<String, Value>,
+    ) -> Result<(), Left> {
+        let code = line
+            .get("code")
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned();
+        engine.events().record(Milestone::CommandFailed {
+            command: command.to_owned(),
+            code,
+        });
         self.send(&line).await
     }
 
@@ -136,6 +163,8 @@ impl Client {
         let mut watched = [PollFd::new(self.stream.get_ref().as_fd(), PollFlags::empty())];
         let hung_up = PollFlags::POLLHUP | PollFlags::POLLERR;
         poll(&mut watched, PollTimeout::ZERO).is_ok()
-            && watched[0].revents().is_some_and(|events| events.intersects(hung_up))
+            && watched[0]
+                .revents()
+                .is_some_and(|events| events.intersects(hung_up))
     }
 }

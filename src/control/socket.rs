@@ -56,8 +56,15 @@ pub enum SocketError {
 #[derive(Debug)]
 pub struct ControlSocket {
     path: PathBuf,
-    /// Device and inode, so that only our own file is ever removed.
-    identity: (u64, u64),
+    /// So that only our own file is ever removed.
+    identity: FileIdentity,
+}
+
+/// Device, inode and time of creation (an inode number alone is soon given to the next file).
+type FileIdentity = (u64, u64, i64, i64);
+
+fn identity(file: &std::fs::Metadata) -> FileIdentity {
+    (file.dev(), file.ino(), file.mtime(), file.mtime_nsec())
 }
 
 /// Whether somebody accepts connections on the socket at `path`.
@@ -70,7 +77,11 @@ impl ControlSocket {
     pub fn bind(control: &Control) -> Result<(ControlSocket, UnixListener), SocketError> {
         let path = &control.path;
         let failed = |what: &'static str| {
-            move |source: io::Error| SocketError::Io { what, path: path.clone(), source }
+            move |source: io::Error| SocketError::Io {
+                what,
+                path: path.clone(),
+                source,
+            }
         };
         let owner = control.owner.as_ref().map(resolve_user).transpose()?;
         let group = control.group.as_ref().map(resolve_group).transpose()?;
@@ -85,7 +96,10 @@ impl ControlSocket {
         let address = UnixAddr::new(path.as_path()).map_err(|errno| failed("name")(errno.into()))?;
         bind(descriptor.as_raw_fd(), &address).map_err(|errno| failed("bind")(errno.into()))?;
         let made = std::fs::symlink_metadata(path).map_err(failed("inspect"))?;
-        let socket = ControlSocket { path: path.clone(), identity: (made.dev(), made.ino()) };
+        let socket = ControlSocket {
+            path: path.clone(),
+            identity: identity(&made),
+        };
         let prepared = || -> Result<(), SocketError> {
             if owner.is_some() || group.is_some() {
                 chown(path, owner, group).map_err(failed("change the owner of"))?;
@@ -107,8 +121,7 @@ impl ControlSocket {
 
     /// Removes the file, if it is still the one that was made here.
     pub fn remove(&self) {
-        let ours = std::fs::symlink_metadata(&self.path)
-            .is_ok_and(|found| (found.dev(), found.ino()) == self.identity);
+        let ours = std::fs::symlink_metadata(&self.path).is_ok_and(|found| identity(&found) == self.identity);
         if ours {
             // Whoever removed it first did what we wanted.
             let _ = std::fs::remove_file(&self.path);
@@ -121,37 +134,65 @@ fn clear_stale(path: &Path) -> Result<(), SocketError> {
     let found = match std::fs::symlink_metadata(path) {
         Ok(found) => found,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(source) => return Err(SocketError::Io { what: "inspect", path: path.to_owned(), source }),
+        Err(source) => {
+            return Err(SocketError::Io {
+                what: "inspect",
+                path: path.to_owned(),
+                source,
+            });
+        }
     };
     if !found.file_type().is_socket() {
-        return Err(SocketError::NotASocket { path: path.to_owned() });
+        return Err(SocketError::NotASocket {
+            path: path.to_owned(),
+        });
     }
     match UnixStream::connect(path) {
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => std::fs::remove_file(path)
-            .map_err(|source| SocketError::Io { what: "replace", path: path.to_owned(), source }),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            std::fs::remove_file(path).map_err(|source| SocketError::Io {
+                what: "replace",
+                path: path.to_owned(),
+                source,
+            })
+        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         // Whoever holds it is alive, even where we are not let in.
-        _ => Err(SocketError::Live { path: path.to_owned(), who: String::new() }),
+        _ => Err(SocketError::Live {
+            path: path.to_owned(),
+            who: String::new(),
+        }),
     }
 }
 
 fn resolve_user(principal: &Principal) -> Result<u32, SocketError> {
-    let unknown = |name: &String| SocketError::UnknownPrincipal { field: "owner", name: name.clone(), kind: "user" };
+    let unknown = |name: &String| SocketError::UnknownPrincipal {
+        field: "owner",
+        name: name.clone(),
+        kind: "user",
+    };
     match principal {
         Principal::Id(id) => Ok(*id),
-        Principal::Name(name) => {
-            User::from_name(name).ok().flatten().map(|user| user.uid.as_raw()).ok_or_else(|| unknown(name))
-        }
+        Principal::Name(name) => User::from_name(name)
+            .ok()
+            .flatten()
+            .map(|user| user.uid.as_raw())
+            .ok_or_else(|| unknown(name)),
     }
 }
 
 fn resolve_group(principal: &Principal) -> Result<u32, SocketError> {
-    let unknown = |name: &String| SocketError::UnknownPrincipal { field: "group", name: name.clone(), kind: "group" };
+    let unknown = |name: &String| SocketError::UnknownPrincipal {
+        field: "group",
+        name: name.clone(),
+        kind: "group",
+    };
     match principal {
         Principal::Id(id) => Ok(*id),
-        Principal::Name(name) => {
-            Group::from_name(name).ok().flatten().map(|group| group.gid.as_raw()).ok_or_else(|| unknown(name))
-        }
+        Principal::Name(name) => Group::from_name(name)
+            .ok()
+            .flatten()
+            .map(|group| group.gid.as_raw())
+            .ok_or_else(|| unknown(name)),
     }
 }
 
@@ -183,7 +224,12 @@ mod tests {
     use super::*;
 
     fn control(folder: &tempfile::TempDir) -> Control {
-        Control { path: folder.path().join("control.sock"), mode: Some(0o640), owner: None, group: None }
+        Control {
+            path: folder.path().join("control.sock"),
+            mode: Some(0o640),
+            owner: None,
+            group: None,
+        }
     }
 
     #[test]
@@ -194,7 +240,10 @@ mod tests {
         let mode = std::fs::metadata(&control.path).expect("it is there").mode();
         assert_eq!(mode & 0o777, 0o640);
         assert!(is_live(&control.path));
-        assert!(matches!(ControlSocket::bind(&control), Err(SocketError::Live { .. })));
+        assert!(matches!(
+            ControlSocket::bind(&control),
+            Err(SocketError::Live { .. })
+        ));
         drop(listener);
         let (second, _listener) = ControlSocket::bind(&control).expect("a stale socket is replaced");
         socket.remove();
@@ -208,7 +257,10 @@ mod tests {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let control = control(&folder);
         std::os::unix::fs::symlink("/etc/passwd", &control.path).expect("a link");
-        assert!(matches!(ControlSocket::bind(&control), Err(SocketError::NotASocket { .. })));
+        assert!(matches!(
+            ControlSocket::bind(&control),
+            Err(SocketError::NotASocket { .. })
+        ));
         assert!(control.path.is_symlink());
     }
 
@@ -217,8 +269,13 @@ mod tests {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let mut control = control(&folder);
         control.group = Some(Principal::Name("no-such-group".to_owned()));
-        let error = ControlSocket::bind(&control).expect_err("there is no such group").to_string();
-        assert_eq!(error, "control.group names \"no-such-group\", but this system has no such group");
+        let error = ControlSocket::bind(&control)
+            .expect_err("there is no such group")
+            .to_string();
+        assert_eq!(
+            error,
+            "control.group names \"no-such-group\", but this system has no such group"
+        );
         assert!(!control.path.exists());
     }
 }

@@ -27,8 +27,14 @@ pub fn engine_error(failed: &EngineError) -> Map<String, Value> {
         line.insert("releaseId".into(), deploy.release_id.clone().into());
         line.insert("activeReleaseId".into(), deploy.active_release_id.clone().into());
         line.insert("processId".into(), failure.process_id.clone().into());
-        line.insert("exitCode".into(), failure.exit.and_then(|exit| exit.code()).into());
-        line.insert("exitSignal".into(), failure.exit.and_then(|exit| exit.signal_name()).into());
+        line.insert(
+            "exitCode".into(),
+            failure.exit.and_then(|exit| exit.code()).into(),
+        );
+        line.insert(
+            "exitSignal".into(),
+            failure.exit.and_then(|exit| exit.signal_name()).into(),
+        );
         line.insert("logs".into(), failure.logs.iter().map(log_line).collect());
     }
     line
@@ -60,7 +66,9 @@ pub fn progress(step: &Step) -> Map<String, Value> {
     let data = match &step.detail {
         Detail::None => return line,
         Detail::Started { pid, port } => json!({ "pid": pid, "port": port }),
-        Detail::Probe { attempt, elapsed } => json!({ "attempt": attempt, "elapsedMs": elapsed.as_millis() as u64 }),
+        Detail::Probe { attempt, elapsed } => {
+            json!({ "attempt": attempt, "elapsedMs": elapsed.as_millis() as u64 })
+        }
     };
     line.insert("data".into(), data);
     line
@@ -130,7 +138,11 @@ fn standing(status: &ProcessStatus) -> Value {
 }
 
 fn process(process: &ProcessStatus) -> Value {
-    let ProcessStatus { identity, status, logs } = process;
+    let ProcessStatus {
+        identity,
+        status,
+        logs,
+    } = process;
     let uptime_ms = match (status.pid, status.started_at) {
         (Some(_), Some(started_at)) => Some(Timestamp::now().since(started_at).as_millis() as u64),
         _ => None,

@@ -108,11 +108,16 @@ impl Deploy {
             release_path: self.asked_path.display().to_string(),
             revision: self.naming.revision.clone(),
         });
-        self.engine.book().releases.retain(|release| release.phase() != Phase::Failed);
+        self.engine
+            .book()
+            .releases
+            .retain(|release| release.phase() != Phase::Failed);
         let previous = self.engine.book().active();
         let (mut sequence, mut next) = Sequence::begin();
         loop {
-            let Next::Perform(phase) = next else { unreachable!("only `Perform` goes on") };
+            let Next::Perform(phase) = next else {
+                unreachable!("only `Perform` goes on")
+            };
             let failure = self.perform_unless_cancelled(phase, &held.cancel).await;
             let outcome = match &failure {
                 Ok(()) => Outcome::Done,
@@ -133,9 +138,18 @@ impl Deploy {
         self.retire(previous.as_ref());
         let release_id = self.naming.id;
         let elapsed_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.engine.record(Milestone::DeployFinished { release_id: release_id.clone(), elapsed_ms });
+        self.engine.record(Milestone::DeployFinished {
+            release_id: release_id.clone(),
+            elapsed_ms,
+        });
         let previous_release_id = previous.as_ref().map(|release| release.key().id.clone());
-        Ok(Outgoing { deployed: Deployed { active_release_id: release_id, previous_release_id }, previous })
+        Ok(Outgoing {
+            deployed: Deployed {
+                active_release_id: release_id,
+                previous_release_id,
+            },
+            previous,
+        })
     }
 
     async fn perform_unless_cancelled(&mut self, phase: DeployPhase, cancel: &Cancel) -> Result<(), Failure> {
@@ -186,12 +200,28 @@ impl Deploy {
             self.reserve_port(definition, host)?;
         }
         let proxied = config.proxied();
-        let port = *self.ports.get(&proxied.id).expect("a checked config gives the proxied process a port");
+        let port = *self
+            .ports
+            .get(&proxied.id)
+            .expect("a checked config gives the proxied process a port");
         let upstream = &config.proxy.upstream_host;
-        let bracketed = if upstream.contains(':') { format!("[{upstream}]") } else { upstream.clone() };
-        let target = Target { address: SocketAddr::new(host, port), authority: format!("{bracketed}:{port}") };
-        let message = self.ports.iter().map(|(id, port)| format!("{id} {port}")).collect::<Vec<_>>().join(", ");
-        self.progress.tell(DeployPhase::Ports, format!("ports: {message}"));
+        let bracketed = if upstream.contains(':') {
+            format!("[{upstream}]")
+        } else {
+            upstream.clone()
+        };
+        let target = Target {
+            address: SocketAddr::new(host, port),
+            authority: format!("{bracketed}:{port}"),
+        };
+        let message = self
+            .ports
+            .iter()
+            .map(|(id, port)| format!("{id} {port}"))
+            .collect::<Vec<_>>()
+            .join(", ");
+        self.progress
+            .tell(DeployPhase::Ports, format!("ports: {message}"));
 
         let mut book = self.engine.book();
         let id = self.naming.id.clone();
@@ -221,13 +251,16 @@ impl Deploy {
         let release = Release::new(blueprint, &self.engine.inner.host, &self.engine.inner.events);
         book.releases.push(release.clone());
         drop(book);
-        self.engine.follow_to_its_end(&release, self.reserved_for_release());
+        self.engine
+            .follow_to_its_end(&release, self.reserved_for_release());
         self.release = Some(release);
         Ok(())
     }
 
     fn reserve_port(&mut self, definition: &ProcessDefinition, host: IpAddr) -> Result<(), Failure> {
-        let Some(spec) = &definition.port else { return Ok(()) };
+        let Some(spec) = &definition.port else {
+            return Ok(());
+        };
         let mut book = self.engine.book();
         let standing = book.services.iter().chain(&book.singletons);
         let kept = standing.filter(|standing| standing.id == definition.id);
@@ -245,37 +278,60 @@ impl Deploy {
     }
 
     fn reserved_for_release(&self) -> Vec<u16> {
-        self.reserved.iter().filter(|(_, kept)| !kept).map(|(port, _)| *port).collect()
+        self.reserved
+            .iter()
+            .filter(|(_, kept)| !kept)
+            .map(|(port, _)| *port)
+            .collect()
     }
 
     async fn resolve_upstream(&self, port: u16) -> Result<SocketAddr, Failure> {
         let host = &self.engine.inner.config.proxy.upstream_host;
-        let none = |reason: String| Failure::general(Cause::UpstreamHost { host: host.clone(), reason });
+        let none = |reason: String| {
+            Failure::general(Cause::UpstreamHost {
+                host: host.clone(),
+                reason,
+            })
+        };
         if let Ok(address) = host.parse::<IpAddr>() {
             return Ok(SocketAddr::new(address, port));
         }
-        let mut addresses: Vec<SocketAddr> =
-            tokio::net::lookup_host((host.as_str(), port)).await.map_err(|error| none(plain(&error)))?.collect();
+        let mut addresses: Vec<SocketAddr> = tokio::net::lookup_host((host.as_str(), port))
+            .await
+            .map_err(|error| none(plain(&error)))?
+            .collect();
         // `localhost` often has both: most apps listen on the IPv4 one when told so by name.
         addresses.sort_by_key(|address| !address.is_ipv4());
         let fallback = || match host.as_str() {
             "localhost" => Some(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port)),
             _ => None,
         };
-        addresses.first().copied().or_else(fallback).ok_or_else(|| none("it resolves to nothing".to_owned()))
+        addresses
+            .first()
+            .copied()
+            .or_else(fallback)
+            .ok_or_else(|| none("it resolves to nothing".to_owned()))
     }
 
     /// Starts the persistent services that do not run yet, then the release's own handoff services.
     async fn start_services(&mut self) -> Result<(), Failure> {
         let release = self.release();
         for definition in services(&release.blueprint().config) {
-            let known = self.engine.book().services.iter().any(|service| service.id == definition.id);
+            let known = self
+                .engine
+                .book()
+                .services
+                .iter()
+                .any(|service| service.id == definition.id);
             if known {
                 continue;
             }
             let process = self.stand_beside(definition, &release);
             self.started_services.push(process.clone());
-            self.engine.book().services.push(Standing { id: definition.id.clone(), process: process.clone() });
+            self.engine.book().services.push(Standing {
+                id: definition.id.clone(),
+                process: process.clone(),
+            });
             start(&process, self.reason, DeployPhase::Services, &self.progress).await?;
         }
         release.start_handoffs(self.reason, &self.progress).await
@@ -289,12 +345,17 @@ impl Deploy {
 
     async fn switch(&self) {
         let release = self.release();
-        self.engine.inner.proxy.switch(Some(release.route().clone())).await;
+        self.engine
+            .inner
+            .proxy
+            .switch(Some(release.route().clone()))
+            .await;
         let key = release.key().clone();
         let previous = self.engine.book().active.replace(key.clone());
         release.activated();
         release.watch_proxied();
-        self.progress.tell(DeployPhase::Switch, format!("traffic is on {}", key.id));
+        self.progress
+            .tell(DeployPhase::Switch, format!("traffic is on {}", key.id));
         self.engine.record(Milestone::TrafficSwitched {
             release_id: key.id,
             instance: key.instance,
@@ -313,7 +374,13 @@ impl Deploy {
             }
         }
         for definition in singletons(config) {
-            let known = self.engine.book().singletons.iter().find(|one| one.id == definition.id).cloned();
+            let known = self
+                .engine
+                .book()
+                .singletons
+                .iter()
+                .find(|one| one.id == definition.id)
+                .cloned();
             let process = match known {
                 Some(standing) => {
                     standing.process.refresh(Launch::single(definition, scope));
@@ -321,17 +388,27 @@ impl Deploy {
                 }
                 None => {
                     let process = self.stand_beside(definition, &release);
-                    let standing = Standing { id: definition.id.clone(), process: process.clone() };
+                    let standing = Standing {
+                        id: definition.id.clone(),
+                        process: process.clone(),
+                    };
                     self.engine.book().singletons.push(standing);
                     process
                 }
             };
             // One task owns the process, so the old one has no live member left before the new one is spawned.
-            process.restart(self.reason).await.map_err(|error| Failure::start(&process, error))?;
+            process
+                .restart(self.reason)
+                .await
+                .map_err(|error| Failure::start(&process, error))?;
             let status = process.status();
-            let detail = Detail::Started { pid: status.pid, port: status.port };
+            let detail = Detail::Started {
+                pid: status.pid,
+                port: status.port,
+            };
             let message = format!("{} replaced", definition.id);
-            self.progress.tell_of(DeployPhase::Singletons, &definition.id, message, detail);
+            self.progress
+                .tell_of(DeployPhase::Singletons, &definition.id, message, detail);
         }
         Ok(())
     }
@@ -345,7 +422,10 @@ impl Deploy {
     /// Undoes exactly what this deploy started, and makes the error.
     async fn fail(self, phase: DeployPhase, failure: Failure) -> EngineError {
         self.progress.tell(phase, format!("failed: {failure}; undoing"));
-        let services = self.started_services.iter().map(|process| process.identity().base_id.clone());
+        let services = self
+            .started_services
+            .iter()
+            .map(|process| process.identity().base_id.clone());
         let services: Vec<String> = services.collect();
         match &self.release {
             Some(release) => release.undo().await,
@@ -355,7 +435,12 @@ impl Deploy {
         {
             let mut book = self.engine.book();
             book.services.retain(|service| !services.contains(&service.id));
-            book.ports.release(self.reserved.iter().filter(|(_, kept)| *kept).map(|(port, _)| *port));
+            book.ports.release(
+                self.reserved
+                    .iter()
+                    .filter(|(_, kept)| *kept)
+                    .map(|(port, _)| *port),
+            );
         }
         self.report(phase, failure)
     }
@@ -367,12 +452,22 @@ impl Deploy {
 
     fn report(self, phase: DeployPhase, failure: Failure) -> EngineError {
         let active_release_id = self.engine.book().active.as_ref().map(|key| key.id.clone());
-        let failed = DeployFailure { release_id: self.naming.id, phase, failure, active_release_id };
+        let failed = DeployFailure {
+            release_id: self.naming.id,
+            phase,
+            failure,
+            active_release_id,
+        };
         let process_id = failed.failure.process_id.clone();
         let (release_id, phase) = (failed.release_id.clone(), phase.as_str().to_owned());
         let error = EngineError::Deploy(Box::new(failed));
         let code = error.code().as_str().to_owned();
-        self.engine.record(Milestone::DeployFailed { release_id, phase, code, process_id });
+        self.engine.record(Milestone::DeployFailed {
+            release_id,
+            phase,
+            code,
+            process_id,
+        });
         error
     }
 }

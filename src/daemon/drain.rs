@@ -25,11 +25,21 @@ impl Engine {
 impl Book {
     /// Only stopped releases are ever forgotten here; failed ones stay until the next deploy.
     fn forget_old_releases(&mut self, retention: &Retention, now: Timestamp) {
-        let stopped: Vec<Arc<Release>> =
-            self.releases.iter().filter(|release| release.phase() == Phase::Stopped).cloned().collect();
-        let times: Vec<Timestamp> = stopped.iter().filter_map(|release| release.life().stopped_at()).collect();
-        let old: Vec<Arc<Release>> =
-            forgotten(&times, retention, now).into_iter().map(|position| stopped[position].clone()).collect();
-        self.releases.retain(|release| !old.iter().any(|old| Arc::ptr_eq(old, release)));
+        let stopped: Vec<Arc<Release>> = self
+            .releases
+            .iter()
+            .filter(|release| release.phase() == Phase::Stopped)
+            .cloned()
+            .collect();
+        let times: Vec<Timestamp> = stopped
+            .iter()
+            .filter_map(|release| release.life().stopped_at())
+            .collect();
+        let old: Vec<Arc<Release>> = forgotten(&times, retention, now)
+            .into_iter()
+            .map(|position| stopped[position].clone())
+            .collect();
+        self.releases
+            .retain(|release| !old.iter().any(|old| Arc::ptr_eq(old, release)));
     }
 }

@@ -62,7 +62,12 @@ impl DeployFailure {
 }
 
 fn describe(failed: &DeployFailure) -> String {
-    let DeployFailure { release_id, phase, failure, active_release_id } = failed;
+    let DeployFailure {
+        release_id,
+        phase,
+        failure,
+        active_release_id,
+    } = failed;
     let phase = phase.as_str();
     if failed.is_behind_the_switch() {
         return format!("traffic is on {release_id}, but phase {phase} failed: {failure}");

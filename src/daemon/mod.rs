@@ -100,10 +100,20 @@ impl Book {
 impl Engine {
     /// Starts serving on the listener. No release is active yet, so requests are answered with 503.
     pub fn start(start: Start) -> std::io::Result<Engine> {
-        let Start { config, listener, proxy, host, events, environment } = start;
+        let Start {
+            config,
+            listener,
+            proxy,
+            host,
+            events,
+            environment,
+        } = start;
         let proxy = Proxy::start(listener, proxy)?;
         let address = proxy.local_address();
-        events.record(Milestone::ProxyListening { host: address.ip().to_string(), port: address.port() });
+        events.record(Milestone::ProxyListening {
+            host: address.ip().to_string(),
+            port: address.port(),
+        });
         let inner = Inner {
             config: Arc::new(config),
             host,
@@ -115,7 +125,9 @@ impl Engine {
             closing: CancellationToken::new(),
             closed: watch::channel(false).0,
         };
-        Ok(Engine { inner: Arc::new(inner) })
+        Ok(Engine {
+            inner: Arc::new(inner),
+        })
     }
 
     /// The config in force.

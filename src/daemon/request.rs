@@ -36,7 +36,9 @@ impl DeployRequest {
     pub fn naming(&self, now: Timestamp) -> Result<Naming, EngineError> {
         if !self.release_path.is_absolute() {
             let path = self.release_path.display();
-            return Err(EngineError::InvalidRequest(format!("releasePath must be an absolute path, not {path}")));
+            return Err(EngineError::InvalidRequest(format!(
+                "releasePath must be an absolute path, not {path}"
+            )));
         }
         let revision = self.revision.as_deref().filter(|revision| !revision.is_empty());
         let id = match (&self.release_id, revision) {
@@ -67,10 +69,20 @@ fn check_id(id: &str) -> Result<String, EngineError> {
 }
 
 fn id_from(revision: &str, now: Timestamp) -> String {
-    let fitting = |character| if is_id_character(character) { character } else { '-' };
+    let fitting = |character| {
+        if is_id_character(character) {
+            character
+        } else {
+            '-'
+        }
+    };
     let id: String = revision.chars().map(fitting).take(LONGEST_ID).collect();
     let id = id.trim_start_matches(|first: char| !first.is_ascii_alphanumeric());
-    if id.is_empty() { now.to_release_id() } else { id.to_owned() }
+    if id.is_empty() {
+        now.to_release_id()
+    } else {
+        id.to_owned()
+    }
 }
 
 /// Follows the links of a release path once and for all, and makes sure it is a folder.
@@ -93,7 +105,9 @@ mod tests {
             revision: revision.map(str::to_owned),
             wait: false,
         };
-        request.naming(Timestamp::EPOCH).map(|naming| (naming.id, naming.revision))
+        request
+            .naming(Timestamp::EPOCH)
+            .map(|naming| (naming.id, naming.revision))
     }
 
     #[test]
@@ -121,15 +135,22 @@ mod tests {
         let too_long = "a".repeat(201);
         for id in ["", ".", "-x", "a/b", "a b", "ä", "a\nb", &too_long] {
             let error = named(Some(id), None).expect_err(id);
-            assert!(error.to_string().contains("begin with a letter or digit"), "{error}");
+            assert!(
+                error.to_string().contains("begin with a letter or digit"),
+                "{error}"
+            );
         }
         assert!(named(Some(&"a".repeat(200)), None).is_ok());
     }
 
     #[test]
     fn a_relative_path_is_refused() {
-        let request =
-            DeployRequest { release_path: "app".into(), release_id: None, revision: None, wait: false };
+        let request = DeployRequest {
+            release_path: "app".into(),
+            release_id: None,
+            revision: None,
+            wait: false,
+        };
         assert!(request.naming(Timestamp::EPOCH).is_err());
     }
 }

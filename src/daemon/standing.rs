@@ -33,5 +33,8 @@ pub(super) fn keeps_port(definition: &ProcessDefinition) -> bool {
 }
 
 fn of_policy(config: &Config, policy: Policy) -> impl Iterator<Item = &ProcessDefinition> {
-    config.processes.iter().filter(move |definition| definition.policy == policy)
+    config
+        .processes
+        .iter()
+        .filter(move |definition| definition.policy == policy)
 }

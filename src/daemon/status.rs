@@ -69,14 +69,19 @@ impl Engine {
     pub fn status(&self) -> Status {
         let book = self.book();
         let config = &self.inner.config;
-        let standing = |list: &[super::Standing]| list.iter().map(|one| process_status(&one.process)).collect();
+        let standing =
+            |list: &[super::Standing]| list.iter().map(|one| process_status(&one.process)).collect();
         Status {
             application: config.application.clone(),
             active_release_id: book.active.as_ref().map(|key| key.id.clone()),
             control_path: config.control.path.clone(),
             proxy: self.inner.proxy.local_address(),
             upstream_host: config.proxy.upstream_host.clone(),
-            releases: book.releases.iter().map(|release| release_status(release)).collect(),
+            releases: book
+                .releases
+                .iter()
+                .map(|release| release_status(release))
+                .collect(),
             services: standing(&book.services),
             singletons: standing(&book.singletons),
         }
@@ -100,5 +105,9 @@ fn release_status(release: &Release) -> ReleaseStatus {
 }
 
 fn process_status(process: &ManagedProcess) -> ProcessStatus {
-    ProcessStatus { identity: process.identity().clone(), status: process.status(), logs: process.logs() }
+    ProcessStatus {
+        identity: process.identity().clone(),
+        status: process.status(),
+        logs: process.logs(),
+    }
 }

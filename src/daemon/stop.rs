@@ -36,7 +36,9 @@ impl Engine {
             None => active.clone(),
             Some(id) => Some(self.find(id)?),
         };
-        let Some(release) = release.filter(|release| !release.phase().is_over()) else { return Ok(()) };
+        let Some(release) = release.filter(|release| !release.phase().is_over()) else {
+            return Ok(());
+        };
         let release_id = release.key().id.clone();
         self.record(Milestone::StopRequested { release_id });
         match active.is_some_and(|active| Arc::ptr_eq(&active, &release)) {
@@ -49,18 +51,31 @@ impl Engine {
     async fn stop_active(&self, release: &Arc<Release>) {
         self.inner.proxy.switch(None).await;
         self.book().active = None;
-        self.record(Milestone::TrafficStopped { release_id: release.key().id.clone() });
-        let singletons: Vec<ManagedProcess> =
-            self.book().singletons.iter().map(|singleton| singleton.process.clone()).collect();
+        self.record(Milestone::TrafficStopped {
+            release_id: release.key().id.clone(),
+        });
+        let singletons: Vec<ManagedProcess> = self
+            .book()
+            .singletons
+            .iter()
+            .map(|singleton| singleton.process.clone())
+            .collect();
         tokio::join!(release.stop(), stop_all(singletons.iter()));
     }
 
     fn find(&self, id: &str) -> Result<Arc<Release>, EngineError> {
         let book = self.book();
         book.find(id).ok_or_else(|| {
-            let mut known: Vec<String> = book.releases.iter().map(|release| release.key().id.clone()).collect();
+            let mut known: Vec<String> = book
+                .releases
+                .iter()
+                .map(|release| release.key().id.clone())
+                .collect();
             known.dedup();
-            EngineError::ReleaseNotFound { id: id.to_owned(), known }
+            EngineError::ReleaseNotFound {
+                id: id.to_owned(),
+                known,
+            }
         })
     }
 }

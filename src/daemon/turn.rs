@@ -26,7 +26,10 @@ pub struct Cancel {
 impl Cancel {
     /// Cancels, on behalf of `by`.
     pub fn press(&self, by: &str) {
-        self.by.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| by.to_owned());
+        self.by
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get_or_insert_with(|| by.to_owned());
         self.token.cancel();
     }
 
@@ -72,7 +75,9 @@ impl Turn {
         match self.queue.clone().try_lock_owned() {
             Ok(place) => Ok(self.hold(place, description, release_id)),
             // Free again between the two looks: somebody is just taking it over.
-            Err(_) => Err(self.holder().map_or_else(|| "another operation".to_owned(), |holder| holder.description)),
+            Err(_) => Err(self
+                .holder()
+                .map_or_else(|| "another operation".to_owned(), |holder| holder.description)),
         }
     }
 
@@ -100,7 +105,11 @@ impl Turn {
             release_id: release_id.map(str::to_owned),
             cancel: cancel.clone(),
         });
-        Held { cancel, holder: self.holder.clone(), _place: place }
+        Held {
+            cancel,
+            holder: self.holder.clone(),
+            _place: place,
+        }
     }
 }
 
@@ -112,7 +121,10 @@ mod tests {
     async fn first_come_first_served_and_who_leaves_is_dropped() {
         let turn = Turn::default();
         let first = turn.take("deploy of v1", Some("v1")).expect("the turn is free");
-        assert_eq!(turn.take("deploy of v2", None).map(|_| ()), Err("deploy of v1".to_owned()));
+        assert_eq!(
+            turn.take("deploy of v2", None).map(|_| ()),
+            Err("deploy of v1".to_owned())
+        );
         let leaver = tokio::time::timeout(std::time::Duration::ZERO, turn.wait("left", None)).await;
         assert!(leaver.is_err());
         let (second, ()) = tokio::join!(turn.wait("deploy of v2", Some("v2")), async { drop(first) });

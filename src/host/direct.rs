@@ -20,7 +20,10 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::launch::{Launched, launch};
 use super::members::{Kinship, is_same, scan};
-use super::{BoxFuture, Child, ChildEvent, ChildId, Exit, Member, ProcessHost, SignalError, SpawnError, SpawnSpec, Stream};
+use super::{
+    BoxFuture, Child, ChildEvent, ChildId, Exit, Member, ProcessHost, SignalError, SpawnError, SpawnSpec,
+    Stream,
+};
 
 /// How many chunks of output may wait for the supervisor before the pipe itself fills.
 const WAITING_CHUNKS: usize = 16;
@@ -44,15 +47,25 @@ impl DirectHost {
     fn start(&self, spec: &SpawnSpec) -> Result<Child, SpawnError> {
         let Launched { pid, stdout, stderr } = launch(spec)?;
         let id = ChildId(self.next_id.fetch_add(1, Ordering::Relaxed));
-        let kinship = Kinship { leader: pid, token: spec.token.clone() };
-        self.children.lock().unwrap_or_else(PoisonError::into_inner).insert(id, kinship);
+        let kinship = Kinship {
+            leader: pid,
+            token: spec.token.clone(),
+        };
+        self.children
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(id, kinship);
         let (sender, events) = mpsc::channel(WAITING_CHUNKS);
         tokio::spawn(Watch { pid, sender }.run(stdout, stderr));
         Ok(Child { id, pid, events })
     }
 
     fn kinship(&self, child: ChildId) -> Option<Kinship> {
-        self.children.lock().unwrap_or_else(PoisonError::into_inner).get(&child).cloned()
+        self.children
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&child)
+            .cloned()
     }
 }
 
@@ -62,12 +75,18 @@ impl ProcessHost for DirectHost {
     }
 
     fn signal(&self, child: ChildId, signal: Signal) -> Result<(), SignalError> {
-        let Some(kinship) = self.kinship(child) else { return Ok(()) };
+        let Some(kinship) = self.kinship(child) else {
+            return Ok(());
+        };
         // One call for the whole group, so that no fork slips through; the leader's zombie keeps the group's id ours.
         let outcome = match killpg(Pid::from_raw(kinship.leader), signal) {
             // Nobody left, or (macOS) only zombies.
             Err(Errno::ESRCH | Errno::EPERM) | Ok(()) => Ok(()),
-            Err(errno) => Err(SignalError { signal, pid: kinship.leader, source: errno.into() }),
+            Err(errno) => Err(SignalError {
+                signal,
+                pid: kinship.leader,
+                source: errno.into(),
+            }),
         };
         for found in scan(&kinship) {
             if !found.in_group && is_same(found.member) {
@@ -79,15 +98,24 @@ impl ProcessHost for DirectHost {
     }
 
     fn members(&self, child: ChildId) -> Vec<Member> {
-        let Some(kinship) = self.kinship(child) else { return Vec::new() };
+        let Some(kinship) = self.kinship(child) else {
+            return Vec::new();
+        };
         scan(&kinship).into_iter().map(|found| found.member).collect()
     }
 
     fn forget(&self, child: ChildId) {
-        let removed = self.children.lock().unwrap_or_else(PoisonError::into_inner).remove(&child);
+        let removed = self
+            .children
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&child);
         if let Some(kinship) = removed {
             // Only a dead leader is reaped; a live one would be a defect of the caller, and is left alone.
-            let _ = waitid(Id::Pid(Pid::from_raw(kinship.leader)), WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG);
+            let _ = waitid(
+                Id::Pid(Pid::from_raw(kinship.leader)),
+                WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG,
+            );
         }
     }
 }
@@ -174,7 +202,10 @@ fn wait_for_exit(pid: i32) -> oneshot::Receiver<Exit> {
     let (sender, receiver) = oneshot::channel();
     let wait = move || {
         let ended = loop {
-            match waitid(Id::Pid(Pid::from_raw(pid)), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT) {
+            match waitid(
+                Id::Pid(Pid::from_raw(pid)),
+                WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT,
+            ) {
                 Ok(WaitStatus::Exited(_, code)) => break Some(Exit::Code(code)),
                 Ok(WaitStatus::Signaled(_, signal, _)) => break Some(Exit::Signal(signal as i32)),
                 Ok(_) | Err(Errno::EINTR) => {}
@@ -186,6 +217,9 @@ fn wait_for_exit(pid: i32) -> oneshot::Receiver<Exit> {
         }
     };
     // Without a thread the sender is dropped, and the child counts as ended with an unknown code.
-    let _ = std::thread::Builder::new().name(format!("wait-{pid}")).stack_size(64 * 1024).spawn(wait);
+    let _ = std::thread::Builder::new()
+        .name(format!("wait-{pid}"))
+        .stack_size(64 * 1024)
+        .spawn(wait);
     receiver
 }

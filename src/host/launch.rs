@@ -1,5 +1,8 @@
 //! Starting one child: a new session, a clean signal state, no stray descriptors, pipes for its output.
-#![allow(unsafe_code, reason = "what happens between fork and exec has no safe wrapper")]
+#![allow(
+    unsafe_code,
+    reason = "what happens between fork and exec has no safe wrapper"
+)]
 
 use std::fs::File;
 use std::io;
@@ -27,7 +30,10 @@ pub(super) fn launch(spec: &SpawnSpec) -> Result<Launched, SpawnError> {
             true => Ok(()),
             false => Err(io::Error::from(io::ErrorKind::NotADirectory)),
         })
-        .map_err(|source| SpawnError::Cwd { path: spec.cwd.clone(), source })?;
+        .map_err(|source| SpawnError::Cwd {
+            path: spec.cwd.clone(),
+            source,
+        })?;
 
     let mut command = Command::new("/bin/sh");
     command
@@ -47,7 +53,11 @@ pub(super) fn launch(spec: &SpawnSpec) -> Result<Launched, SpawnError> {
     let stderr = child.stderr.take().expect("stderr was asked to be a pipe");
     let pid = i32::try_from(child.id()).expect("a pid fits its own type");
     // Dropping the standard library's handle neither ends nor reaps the child; both are ours to do.
-    Ok(Launched { pid, stdout: stdout.into(), stderr: stderr.into() })
+    Ok(Launched {
+        pid,
+        stdout: stdout.into(),
+        stderr: stderr.into(),
+    })
 }
 
 /// Runs in the child between fork and exec.
@@ -75,8 +85,12 @@ fn close_descriptors_on_exec() {
     #[cfg(target_os = "linux")]
     // SAFETY: a system call without pointers.
     unsafe {
-        let marked =
-            libc::syscall(libc::SYS_close_range, 3 as libc::c_uint, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC);
+        let marked = libc::syscall(
+            libc::SYS_close_range,
+            3 as libc::c_uint,
+            libc::c_uint::MAX,
+            libc::CLOSE_RANGE_CLOEXEC,
+        );
         if marked == 0 {
             return;
         }

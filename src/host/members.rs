@@ -21,19 +21,28 @@ pub(super) struct Found {
 /// The live members of one child.
 #[cfg(target_os = "linux")]
 pub(super) fn scan(kinship: &Kinship) -> Vec<Found> {
-    let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
-    let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    let Ok(entries) = std::fs::read_dir("/proc") else {
+        return Vec::new();
+    };
+    let pids = entries
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
     pids.filter_map(|pid| examine(pid, kinship)).collect()
 }
 
 #[cfg(target_os = "linux")]
 fn examine(pid: i32, kinship: &Kinship) -> Option<Found> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok().and_then(|text| Stat::parse(&text))?;
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))
+        .ok()
+        .and_then(|text| Stat::parse(&text))?;
     if !stat.alive {
         return None;
     }
     let found = Found {
-        member: Member { pid, start_ticks: stat.start_ticks },
+        member: Member {
+            pid,
+            start_ticks: stat.start_ticks,
+        },
         in_group: stat.group == kinship.leader,
     };
     let kin = found.in_group || stat.session == kinship.leader || carries_token(pid, &kinship.token);
@@ -43,9 +52,13 @@ fn examine(pid: i32, kinship: &Kinship) -> Option<Found> {
 #[cfg(target_os = "linux")]
 fn carries_token(pid: i32, token: &str) -> bool {
     // Processes of other users cannot be read, and are none of ours.
-    let Ok(environment) = std::fs::read(format!("/proc/{pid}/environ")) else { return false };
+    let Ok(environment) = std::fs::read(format!("/proc/{pid}/environ")) else {
+        return false;
+    };
     environment.split(|byte| *byte == 0).any(|variable| {
-        variable.strip_prefix(b"ROLLBRIDGE_INSTANCE=").is_some_and(|value| value == token.as_bytes())
+        variable
+            .strip_prefix(b"ROLLBRIDGE_INSTANCE=")
+            .is_some_and(|value| value == token.as_bytes())
     })
 }
 
@@ -77,7 +90,12 @@ impl Stat {
         let session = fields.next()?.parse().ok()?;
         // Start time is field 22 of the line; the session was field 6.
         let start_ticks = fields.nth(15)?.parse().ok()?;
-        Some(Stat { alive: !matches!(state, "Z" | "X" | "x"), group, session, start_ticks })
+        Some(Stat {
+            alive: !matches!(state, "Z" | "X" | "x"),
+            group,
+            session,
+            start_ticks,
+        })
     }
 }
 
@@ -87,7 +105,13 @@ pub(super) fn scan(kinship: &Kinship) -> Vec<Found> {
     use nix::unistd::Pid;
     match killpg(Pid::from_raw(kinship.leader), None) {
         Ok(()) => {
-            vec![Found { member: Member { pid: kinship.leader, start_ticks: 0 }, in_group: true }]
+            vec![Found {
+                member: Member {
+                    pid: kinship.leader,
+                    start_ticks: 0,
+                },
+                in_group: true,
+            }]
         }
         Err(_) => Vec::new(),
     }
@@ -106,8 +130,20 @@ mod tests {
     fn reads_a_stat_line_whose_command_is_hostile() {
         let line = "4242 (a) b (c) S 1 4200 4100 0 -1 4194304 1 2 3 4 5 6 7 8 20 0 1 0 987654 1 2 3";
         let stat = Stat::parse(line).expect("a stat line");
-        assert_eq!(stat, Stat { alive: true, group: 4200, session: 4100, start_ticks: 987_654 });
-        assert!(!Stat::parse(&line.replace(" S ", " Z ")).expect("a stat line").alive);
+        assert_eq!(
+            stat,
+            Stat {
+                alive: true,
+                group: 4200,
+                session: 4100,
+                start_ticks: 987_654
+            }
+        );
+        assert!(
+            !Stat::parse(&line.replace(" S ", " Z "))
+                .expect("a stat line")
+                .alive
+        );
         assert_eq!(Stat::parse("4242 (cut"), None);
         assert_eq!(Stat::parse("4242 (cut) S 1"), None);
     }

@@ -38,7 +38,11 @@ pub struct SpawnSpec {
 impl fmt::Debug for SpawnSpec {
     /// Leaves the environment out: it holds secrets.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("SpawnSpec").field("command", &self.command).field("cwd", &self.cwd).finish()
+        formatter
+            .debug_struct("SpawnSpec")
+            .field("command", &self.command)
+            .field("cwd", &self.cwd)
+            .finish()
     }
 }
 
@@ -120,7 +124,11 @@ impl fmt::Display for Exit {
         match self {
             Exit::Code(code) => write!(formatter, "exited with code {code}"),
             Exit::Signal(_) => {
-                write!(formatter, "was ended by {}", self.signal_name().as_deref().unwrap_or("a signal"))
+                write!(
+                    formatter,
+                    "was ended by {}",
+                    self.signal_name().as_deref().unwrap_or("a signal")
+                )
             }
         }
     }

@@ -29,12 +29,17 @@ impl RunningHook {
         limit: Duration,
         output: Arc<Mutex<Output>>,
     ) -> RunningHook {
-        RunningHook { hook, task: tokio::spawn(run(host, spec, limit, output)) }
+        RunningHook {
+            hook,
+            task: tokio::spawn(run(host, spec, limit, output)),
+        }
     }
 
     /// Waits for its end.
     pub async fn ended(&mut self) -> (Hook, Result<(), Failure>) {
-        let outcome = (&mut self.task).await.unwrap_or_else(|_| Err("was ended".to_owned()));
+        let outcome = (&mut self.task)
+            .await
+            .unwrap_or_else(|_| Err("was ended".to_owned()));
         (self.hook, outcome)
     }
 }
@@ -79,7 +84,11 @@ async fn run(
         while let Some(event) = running.child.events.recv().await {
             match event {
                 ChildEvent::Output(stream, bytes) => {
-                    output.lock().unwrap_or_else(PoisonError::into_inner).push(stream, &bytes, Timestamp::now());
+                    output.lock().unwrap_or_else(PoisonError::into_inner).push(
+                        stream,
+                        &bytes,
+                        Timestamp::now(),
+                    );
                 }
                 ChildEvent::Exited(exit) => return exit,
             }

@@ -35,7 +35,10 @@ pub struct Scope {
 impl std::fmt::Debug for Scope {
     /// Leaves the environment out: it holds secrets.
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Scope").field("release_id", &self.release_id).finish_non_exhaustive()
+        formatter
+            .debug_struct("Scope")
+            .field("release_id", &self.release_id)
+            .finish_non_exhaustive()
     }
 }
 
@@ -50,13 +53,23 @@ pub struct Launch {
 impl Launch {
     /// A definition's only process.
     pub fn single(definition: &ProcessDefinition, scope: &Arc<Scope>) -> Launch {
-        Launch { definition: Arc::new(definition.clone()), scope: scope.clone(), replica: 0 }
+        Launch {
+            definition: Arc::new(definition.clone()),
+            scope: scope.clone(),
+            replica: 0,
+        }
     }
 
     /// All processes of a definition, one for each replica.
-    pub fn replicas(definition: &ProcessDefinition, scope: &Arc<Scope>) -> impl Iterator<Item = Launch> + use<> {
+    pub fn replicas(
+        definition: &ProcessDefinition,
+        scope: &Arc<Scope>,
+    ) -> impl Iterator<Item = Launch> + use<> {
         let first = Launch::single(definition, scope);
-        (0..definition.replicas).map(move |replica| Launch { replica, ..first.clone() })
+        (0..definition.replicas).map(move |replica| Launch {
+            replica,
+            ..first.clone()
+        })
     }
 
     /// What names the process.
@@ -64,7 +77,12 @@ impl Launch {
         let base_id = self.definition.id.clone();
         let replica_index = (self.definition.replicas > 1).then_some(self.replica);
         let id = replica_index.map_or_else(|| base_id.clone(), |index| format!("{base_id}#{index}"));
-        Identity { id, base_id, replica_index, policy: self.definition.policy }
+        Identity {
+            id,
+            base_id,
+            replica_index,
+            policy: self.definition.policy,
+        }
     }
 
     /// Its definition.
@@ -98,7 +116,12 @@ impl Launch {
         let rendered = render_process(&self.definition, &variables)?;
         let token = new_token();
         let env = process_environment(&variables, &token, &rendered.env);
-        Ok(SpawnSpec { command: rendered.command, cwd: rendered.cwd, env: env.into_iter().collect(), token })
+        Ok(SpawnSpec {
+            command: rendered.command,
+            cwd: rendered.cwd,
+            env: env.into_iter().collect(),
+            token,
+        })
     }
 
     fn variables(&self) -> Variables {

@@ -241,7 +241,12 @@ pub struct Life {
 impl Life {
     /// A process that was never started.
     pub fn new(rules: Rules, restarts_allowed: bool) -> Life {
-        Life { state: State::Stopped, rules, book: RestartBook::default(), restarts_allowed }
+        Life {
+            state: State::Stopped,
+            rules,
+            book: RestartBook::default(),
+            restarts_allowed,
+        }
     }
 
     /// Where it stands.
@@ -297,7 +302,10 @@ impl Life {
         match &mut self.state {
             State::Running { .. } => self.begin_stop(AfterStop::Rest, now),
             State::Starting { .. } => {
-                self.state = State::Stopping { stage: StopStage::AwaitingSpawn, then: AfterStop::Rest };
+                self.state = State::Stopping {
+                    stage: StopStage::AwaitingSpawn,
+                    then: AfterStop::Rest,
+                };
                 Vec::new()
             }
             State::Stopping { then, .. } => {
@@ -329,7 +337,10 @@ impl Life {
                 self.state = State::Running { since: now };
                 Vec::new()
             }
-            State::Stopping { stage: StopStage::AwaitingSpawn, then } => self.begin_stop(then, now),
+            State::Stopping {
+                stage: StopStage::AwaitingSpawn,
+                then,
+            } => self.begin_stop(then, now),
             _ => Vec::new(),
         }
     }
@@ -337,7 +348,10 @@ impl Life {
     fn spawn_failed(&mut self, now: Timestamp) -> Vec<Action> {
         match self.state {
             State::Starting { .. } => self.recover(Duration::ZERO, now),
-            State::Stopping { stage: StopStage::AwaitingSpawn, then } => self.finish(then, now),
+            State::Stopping {
+                stage: StopStage::AwaitingSpawn,
+                then,
+            } => self.finish(then, now),
             _ => Vec::new(),
         }
     }
@@ -345,7 +359,9 @@ impl Life {
     fn leader_exited(&mut self, alone: bool, now: Timestamp) -> Vec<Action> {
         match self.state {
             State::Running { since } => {
-                let then = AfterStop::Recover { uptime: now.since(since) };
+                let then = AfterStop::Recover {
+                    uptime: now.since(since),
+                };
                 if alone {
                     return self.finish(then, now);
                 }
@@ -354,16 +370,20 @@ impl Life {
             }
             State::Stopping { .. } if alone => self.all_gone(now),
             // A drain without a command waits for just this exit.
-            State::Stopping { stage: StopStage::Draining, then } if self.rules.hooks.drain_command.is_none() => {
-                self.terminate(then, now)
-            }
+            State::Stopping {
+                stage: StopStage::Draining,
+                then,
+            } if self.rules.hooks.drain_command.is_none() => self.terminate(then, now),
             _ => Vec::new(),
         }
     }
 
     fn all_gone(&mut self, now: Timestamp) -> Vec<Action> {
         match self.state {
-            State::Stopping { stage: StopStage::AwaitingSpawn, .. } => Vec::new(),
+            State::Stopping {
+                stage: StopStage::AwaitingSpawn,
+                ..
+            } => Vec::new(),
             State::Stopping { then, .. } => self.finish(then, now),
             _ => Vec::new(),
         }
@@ -372,11 +392,20 @@ impl Life {
     fn hook_ended(&mut self, well: bool, now: Timestamp) -> Vec<Action> {
         match self.state {
             // Without its stop command a process with an indefinite grace would never be asked to stop.
-            State::Stopping { stage: StopStage::Terminating, .. } if !well => {
+            State::Stopping {
+                stage: StopStage::Terminating,
+                ..
+            } if !well => {
                 vec![Action::Signal(self.rules.stop_signal)]
             }
-            State::Stopping { stage: StopStage::Quieting, then } => self.drain(then, now),
-            State::Stopping { stage: StopStage::Draining, then } => self.terminate(then, now),
+            State::Stopping {
+                stage: StopStage::Quieting,
+                then,
+            } => self.drain(then, now),
+            State::Stopping {
+                stage: StopStage::Draining,
+                then,
+            } => self.terminate(then, now),
             _ => Vec::new(),
         }
     }
@@ -384,13 +413,22 @@ impl Life {
     fn time_up(&mut self, now: Timestamp) -> Vec<Action> {
         match self.state {
             State::Backoff { .. } => self.spawn(StartReason::Crash),
-            State::Stopping { stage: StopStage::Draining, then } => {
+            State::Stopping {
+                stage: StopStage::Draining,
+                then,
+            } => {
                 let mut actions = vec![Action::EndHook];
                 actions.extend(self.terminate(then, now));
                 actions
             }
-            State::Stopping { stage: StopStage::Terminating, then } => {
-                self.state = State::Stopping { stage: StopStage::Killing, then };
+            State::Stopping {
+                stage: StopStage::Terminating,
+                then,
+            } => {
+                self.state = State::Stopping {
+                    stage: StopStage::Killing,
+                    then,
+                };
                 vec![Action::EndHook, Action::Sleep, Action::Kill]
             }
             _ => Vec::new(),
@@ -401,7 +439,10 @@ impl Life {
     fn begin_stop(&mut self, then: AfterStop, now: Timestamp) -> Vec<Action> {
         let mut actions = vec![Action::WatchMembers];
         if self.rules.hooks.quiet_command.is_some() {
-            self.state = State::Stopping { stage: StopStage::Quieting, then };
+            self.state = State::Stopping {
+                stage: StopStage::Quieting,
+                then,
+            };
             actions.push(Action::RunHook(Hook::Quiet, self.rules.hook_limit()));
         } else {
             actions.extend(self.drain(then, now));
@@ -414,7 +455,10 @@ impl Life {
         if limit.is_zero() {
             return self.terminate(then, now);
         }
-        self.state = State::Stopping { stage: StopStage::Draining, then };
+        self.state = State::Stopping {
+            stage: StopStage::Draining,
+            then,
+        };
         match self.rules.hooks.drain_command {
             Some(_) => vec![Action::RunHook(Hook::Drain, limit)],
             None => vec![Action::Wake(now.plus(limit))],
@@ -422,7 +466,10 @@ impl Life {
     }
 
     fn terminate(&mut self, then: AfterStop, now: Timestamp) -> Vec<Action> {
-        self.state = State::Stopping { stage: StopStage::Terminating, then };
+        self.state = State::Stopping {
+            stage: StopStage::Terminating,
+            then,
+        };
         let mut actions = vec![Action::WatchMembers];
         match self.rules.hooks.stop_command {
             Some(_) => actions.push(Action::RunHook(Hook::Stop, self.rules.hook_limit())),
@@ -450,7 +497,10 @@ impl Life {
         if !self.restarts_allowed {
             return self.rest(State::Failed);
         }
-        match self.book.crashed(&self.rules.restart, self.rules.restart_delay, uptime, now) {
+        match self
+            .book
+            .crashed(&self.rules.restart, self.rules.restart_delay, uptime, now)
+        {
             Verdict::GiveUp => {
                 let mut actions = vec![Action::ReportLimit];
                 actions.extend(self.rest(State::Failed));

@@ -176,7 +176,12 @@ impl ManagedProcess {
             output: output.clone(),
             inbox,
         });
-        ManagedProcess { identity, commands, status, output }
+        ManagedProcess {
+            identity,
+            commands,
+            status,
+            output,
+        }
     }
 
     /// What names it.
@@ -191,17 +196,26 @@ impl ManagedProcess {
 
     /// Its recent output, oldest line first.
     pub fn logs(&self) -> Vec<LogLine> {
-        self.output.lock().unwrap_or_else(PoisonError::into_inner).lines().cloned().collect()
+        self.output
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .lines()
+            .cloned()
+            .collect()
     }
 
     /// Starts it, waiting for a running stop; returns once it is spawned.
     pub async fn start(&self, reason: StartReason) -> Result<(), StartError> {
-        self.ask(|answer| Command::Start(reason, answer)).await.unwrap_or_else(|| Err(self.gone()))
+        self.ask(|answer| Command::Start(reason, answer))
+            .await
+            .unwrap_or_else(|| Err(self.gone()))
     }
 
     /// Stops it if it runs, then starts it; returns once it is spawned.
     pub async fn restart(&self, reason: StartReason) -> Result<(), StartError> {
-        self.ask(|answer| Command::Restart(reason, answer)).await.unwrap_or_else(|| Err(self.gone()))
+        self.ask(|answer| Command::Restart(reason, answer))
+            .await
+            .unwrap_or_else(|| Err(self.gone()))
     }
 
     /// Stops it; returns once no live member is left.
@@ -242,6 +256,8 @@ impl ManagedProcess {
     }
 
     fn gone(&self) -> StartError {
-        StartError::Stopped { process_id: self.identity.id.clone() }
+        StartError::Stopped {
+            process_id: self.identity.id.clone(),
+        }
     }
 }

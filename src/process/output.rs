@@ -122,7 +122,12 @@ impl Output {
         if self.kept.len() == self.most_lines {
             self.kept.pop_front();
         }
-        self.kept.push_back(LogLine { seq: self.next_seq, at, stream, line });
+        self.kept.push_back(LogLine {
+            seq: self.next_seq,
+            at,
+            stream,
+            line,
+        });
         self.next_seq += 1;
     }
 }

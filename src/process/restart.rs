@@ -48,7 +48,10 @@ impl RestartBook {
         if uptime >= FORGIVING_UPTIME.max(self.last_delay * FORGIVING_DELAYS) {
             self.streak.clear();
         }
-        if policy.max_restarts.is_some_and(|most| self.restarts.len() >= most as usize) {
+        if policy
+            .max_restarts
+            .is_some_and(|most| self.restarts.len() >= most as usize)
+        {
             return Verdict::GiveUp;
         }
         let exponent = i32::try_from(self.streak.len()).unwrap_or(i32::MAX);
@@ -70,7 +73,9 @@ impl RestartBook {
     /// any back-off has reached its cap long before.
     fn bound(&mut self, policy: &RestartPolicy) {
         const ENOUGH: usize = 1000;
-        let most = policy.max_restarts.map_or(ENOUGH, |budget| ENOUGH.max(budget as usize));
+        let most = policy
+            .max_restarts
+            .map_or(ENOUGH, |budget| ENOUGH.max(budget as usize));
         if self.restarts.len() > most {
             self.restarts.pop_front();
         }
@@ -92,7 +97,12 @@ mod tests {
 
     fn policy(max_restarts: Option<u32>, window_ms: u64, factor: f64, max_delay_ms: u64) -> RestartPolicy {
         let some = |ms: u64| (ms > 0).then(|| Duration::from_millis(ms));
-        RestartPolicy { max_restarts, window: some(window_ms), backoff_factor: factor, max_delay: some(max_delay_ms) }
+        RestartPolicy {
+            max_restarts,
+            window: some(window_ms),
+            backoff_factor: factor,
+            max_delay: some(max_delay_ms),
+        }
     }
 
     /// Delays in milliseconds of crashes that come `gap_ms` apart, each after `uptime_ms`.
@@ -101,7 +111,12 @@ mod tests {
         (1..=crashes)
             .map(|number| {
                 let now = Timestamp::from_ms(number * gap_ms);
-                match book.crashed(policy, Duration::from_millis(100), Duration::from_millis(uptime_ms), now) {
+                match book.crashed(
+                    policy,
+                    Duration::from_millis(100),
+                    Duration::from_millis(uptime_ms),
+                    now,
+                ) {
                     Verdict::RestartAfter(delay) => Some(delay.as_millis()),
                     Verdict::GiveUp => None,
                 }
@@ -122,24 +137,40 @@ mod tests {
 
     #[test]
     fn gives_up_when_the_budget_is_used_up() {
-        assert_eq!(delays(&policy(Some(2), 0, 1.0, 0), 1, 0, 3), [Some(100), Some(100), None]);
+        assert_eq!(
+            delays(&policy(Some(2), 0, 1.0, 0), 1, 0, 3),
+            [Some(100), Some(100), None]
+        );
         assert_eq!(delays(&policy(Some(0), 0, 1.0, 0), 1, 0, 1), [None]);
     }
 
     #[test]
     fn the_window_forgets_old_restarts() {
-        assert_eq!(delays(&policy(Some(2), 50, 2.0, 0), 30, 0, 4), [Some(100), Some(200), Some(200), Some(200)]);
+        assert_eq!(
+            delays(&policy(Some(2), 50, 2.0, 0), 30, 0, 4),
+            [Some(100), Some(200), Some(200), Some(200)]
+        );
     }
 
     #[test]
     fn a_long_uptime_starts_the_back_off_anew_but_not_the_budget() {
-        assert_eq!(delays(&policy(Some(2), 0, 2.0, 0), 1, 60_000, 3), [Some(100), Some(100), None]);
-        assert_eq!(delays(&policy(None, 0, 2.0, 0), 1, 59_999, 2), [Some(100), Some(200)]);
+        assert_eq!(
+            delays(&policy(Some(2), 0, 2.0, 0), 1, 60_000, 3),
+            [Some(100), Some(100), None]
+        );
+        assert_eq!(
+            delays(&policy(None, 0, 2.0, 0), 1, 59_999, 2),
+            [Some(100), Some(200)]
+        );
     }
 
     #[test]
     fn an_unbounded_back_off_does_not_overflow() {
-        assert!(delays(&policy(None, 0, 1000.0, 0), 1, 0, 500).iter().all(Option::is_some));
+        assert!(
+            delays(&policy(None, 0, 1000.0, 0), 1, 0, 500)
+                .iter()
+                .all(Option::is_some)
+        );
     }
 
     #[test]
@@ -147,11 +178,22 @@ mod tests {
         let limited = policy(Some(1), 0, 2.0, 0);
         let mut book = RestartBook::default();
         let crash = |book: &mut RestartBook| {
-            book.crashed(&limited, Duration::from_millis(100), Duration::ZERO, Timestamp::from_ms(1))
+            book.crashed(
+                &limited,
+                Duration::from_millis(100),
+                Duration::ZERO,
+                Timestamp::from_ms(1),
+            )
         };
-        assert_eq!(crash(&mut book), Verdict::RestartAfter(Duration::from_millis(100)));
+        assert_eq!(
+            crash(&mut book),
+            Verdict::RestartAfter(Duration::from_millis(100))
+        );
         assert_eq!(crash(&mut book), Verdict::GiveUp);
         book.clear();
-        assert_eq!(crash(&mut book), Verdict::RestartAfter(Duration::from_millis(100)));
+        assert_eq!(
+            crash(&mut book),
+            Verdict::RestartAfter(Duration::from_millis(100))
+        );
     }
 }

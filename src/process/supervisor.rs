@@ -164,7 +164,9 @@ impl Supervisor {
                 let (id, pid) = (current.child.id, current.child.pid);
                 self.output(|output| output.finish(Timestamp::now()));
                 self.report_exit(pid, exit);
-                Some(Input::LeaderExited { alone: self.setting.host.members(id).is_empty() })
+                Some(Input::LeaderExited {
+                    alone: self.setting.host.members(id).is_empty(),
+                })
             }
             None => {
                 current.silent = true;
@@ -215,7 +217,9 @@ impl Supervisor {
             self.publish();
         }
         if matches!(self.life.state(), State::Running { .. }) {
-            self.starters.drain(..).for_each(|answer| drop(answer.send(Ok(()))));
+            self.starters
+                .drain(..)
+                .for_each(|answer| drop(answer.send(Ok(()))));
         }
     }
 
@@ -227,7 +231,10 @@ impl Supervisor {
             Action::Signal(signal) => self.signal(signal),
             Action::Kill => self.kill(),
             Action::WatchMembers => {
-                self.look = Some(Look { at: Instant::now() + FIRST_LOOK, pause: FIRST_LOOK });
+                self.look = Some(Look {
+                    at: Instant::now() + FIRST_LOOK,
+                    pause: FIRST_LOOK,
+                });
             }
             Action::Forget => self.forget(),
             Action::Wake(at) => self.wake = Some(Instant::now() + at.since(Timestamp::now())),
@@ -256,7 +263,9 @@ impl Supervisor {
                     status.start_failure = Some(failure.clone());
                 });
                 // Answered now: the restart policy may go on trying for a long time.
-                self.starters.drain(..).for_each(|answer| drop(answer.send(Err(failure.clone()))));
+                self.starters
+                    .drain(..)
+                    .for_each(|answer| drop(answer.send(Err(failure.clone()))));
                 self.record(|process_id, release_id| Milestone::ProcessSpawnFailed {
                     process_id,
                     release_id,
@@ -268,8 +277,17 @@ impl Supervisor {
     }
 
     async fn try_start(&mut self, reason: StartReason) -> Result<(), String> {
-        let spec = self.setting.launch.render().map_err(|missing| missing.to_string())?;
-        let child = self.setting.host.spawn(spec.clone()).await.map_err(|error| error.to_string())?;
+        let spec = self
+            .setting
+            .launch
+            .render()
+            .map_err(|missing| missing.to_string())?;
+        let child = self
+            .setting
+            .host
+            .spawn(spec.clone())
+            .await
+            .map_err(|error| error.to_string())?;
         let (pid, port) = (child.pid, self.setting.launch.port());
         self.setting.publish.send_modify(|status| {
             status.release_id = self.setting.launch.release_id().to_owned();
@@ -288,7 +306,14 @@ impl Supervisor {
             port,
             reason: reason.as_str().to_owned(),
         });
-        self.child = Some(Current { child, spec, leader_ended: false, silent: false, killing: false, signalled_at: None });
+        self.child = Some(Current {
+            child,
+            spec,
+            leader_ended: false,
+            silent: false,
+            killing: false,
+            signalled_at: None,
+        });
         Ok(())
     }
 
@@ -299,20 +324,33 @@ impl Supervisor {
             Hook::Drain => &hooks.drain_command,
             Hook::Stop => &hooks.stop_command,
         };
-        let (Some(command), Some(current)) = (command, &self.child) else { return };
+        let (Some(command), Some(current)) = (command, &self.child) else {
+            return;
+        };
         let mut spec = current.spec.clone();
         spec.command = command.clone();
         // A token of its own: the hook is no member of the process it works on.
         spec.token = new_token();
-        spec.env.retain(|(name, _)| name != "ROLLBRIDGE_INSTANCE" && name != "ROLLBRIDGE_PID");
-        spec.env.push(("ROLLBRIDGE_INSTANCE".into(), spec.token.clone().into()));
-        spec.env.push(("ROLLBRIDGE_PID".into(), current.child.pid.to_string().into()));
+        spec.env
+            .retain(|(name, _)| name != "ROLLBRIDGE_INSTANCE" && name != "ROLLBRIDGE_PID");
+        spec.env
+            .push(("ROLLBRIDGE_INSTANCE".into(), spec.token.clone().into()));
+        spec.env
+            .push(("ROLLBRIDGE_PID".into(), current.child.pid.to_string().into()));
         let host = self.setting.host.clone();
-        self.hook = Some(RunningHook::start(hook, host, spec, limit, self.setting.output.clone()));
+        self.hook = Some(RunningHook::start(
+            hook,
+            host,
+            spec,
+            limit,
+            self.setting.output.clone(),
+        ));
     }
 
     fn signal(&mut self, signal: Signal) {
-        let Some(current) = self.child.as_mut() else { return };
+        let Some(current) = self.child.as_mut() else {
+            return;
+        };
         current.signalled_at = Some(Timestamp::now());
         let (id, pid) = (current.child.id, current.child.pid);
         self.record(|process_id, release_id| Milestone::ProcessStopping {
@@ -326,9 +364,13 @@ impl Supervisor {
     }
 
     fn kill(&mut self) {
-        let Some(current) = self.child.as_mut() else { return };
+        let Some(current) = self.child.as_mut() else {
+            return;
+        };
         current.killing = true;
-        let after = current.signalled_at.map_or(Duration::ZERO, |at| Timestamp::now().since(at));
+        let after = current
+            .signalled_at
+            .map_or(Duration::ZERO, |at| Timestamp::now().since(at));
         let (id, pid) = (current.child.id, current.child.pid);
         self.record(|process_id, release_id| Milestone::ProcessKilled {
             process_id,
@@ -338,7 +380,10 @@ impl Supervisor {
         });
         // Sent again at every look until nobody is left.
         let _ = self.setting.host.signal(id, Signal::SIGKILL);
-        self.look = Some(Look { at: Instant::now() + FIRST_LOOK, pause: FIRST_LOOK });
+        self.look = Some(Look {
+            at: Instant::now() + FIRST_LOOK,
+            pause: FIRST_LOOK,
+        });
     }
 
     fn forget(&mut self) {
@@ -350,8 +395,12 @@ impl Supervisor {
     }
 
     fn rest(&mut self) {
-        let failure = StartError::Stopped { process_id: self.setting.identity.id.clone() };
-        self.starters.drain(..).for_each(|answer| drop(answer.send(Err(failure.clone()))));
+        let failure = StartError::Stopped {
+            process_id: self.setting.identity.id.clone(),
+        };
+        self.starters
+            .drain(..)
+            .for_each(|answer| drop(answer.send(Err(failure.clone()))));
         // Published before the answers, so that whoever was answered sees it.
         self.publish();
         for answer in self.stoppers.drain(..) {
@@ -391,12 +440,16 @@ impl Supervisor {
     /// Records a milestone about this process.
     fn record(&self, milestone: impl FnOnce(String, Option<String>) -> Milestone) {
         let release_id = self.setting.publish.borrow().release_id.clone();
-        self.setting.events.record(milestone(self.setting.identity.id.clone(), Some(release_id)));
+        self.setting
+            .events
+            .record(milestone(self.setting.identity.id.clone(), Some(release_id)));
     }
 
     fn report_exit(&self, pid: i32, exit: Exit) {
         let expected = matches!(self.life.state(), State::Stopping { .. });
-        self.setting.publish.send_modify(|status| status.last_exit = Some(exit));
+        self.setting
+            .publish
+            .send_modify(|status| status.last_exit = Some(exit));
         self.record(|process_id, release_id| Milestone::ProcessExited {
             process_id,
             release_id,
@@ -422,7 +475,9 @@ impl Supervisor {
             process_id,
             release_id,
             max_restarts: policy.max_restarts.unwrap_or(0),
-            window_ms: policy.window.map_or(0, |window| u64::try_from(window.as_millis()).unwrap_or(u64::MAX)),
+            window_ms: policy
+                .window
+                .map_or(0, |window| u64::try_from(window.as_millis()).unwrap_or(u64::MAX)),
         });
     }
 

@@ -93,13 +93,23 @@ impl Failure {
 
     /// A failure without a process.
     pub fn general(cause: Cause) -> Failure {
-        Failure { cause, process_id: None, exit: None, logs: Vec::new() }
+        Failure {
+            cause,
+            process_id: None,
+            exit: None,
+            logs: Vec::new(),
+        }
     }
 
     /// `process` got no port.
     pub fn port(process_id: &str, error: &PortError) -> Failure {
         let process_id = Some(process_id.to_owned());
-        Failure { cause: Cause::Port(error.to_string()), process_id, exit: None, logs: Vec::new() }
+        Failure {
+            cause: Cause::Port(error.to_string()),
+            process_id,
+            exit: None,
+            logs: Vec::new(),
+        }
     }
 
     /// `process` could not be started.
@@ -120,7 +130,11 @@ impl Failure {
     /// `process` was not healthy in time.
     pub fn unhealthy(process: &ManagedProcess, timeout: HealthTimeout) -> Failure {
         let process_id = process.identity().id.clone();
-        Failure::with_evidence(process, |_, last_line| Cause::Unhealthy { process_id, timeout, last_line })
+        Failure::with_evidence(process, |_, last_line| Cause::Unhealthy {
+            process_id,
+            timeout,
+            last_line,
+        })
     }
 
     fn with_evidence(
@@ -130,7 +144,11 @@ impl Failure {
         let mut logs = process.logs();
         logs.drain(..logs.len().saturating_sub(LAST_LINES));
         let exit = process.status().last_exit;
-        let last_line = logs.iter().rev().map(|line| line.line.trim()).find(|line| !line.is_empty());
+        let last_line = logs
+            .iter()
+            .rev()
+            .map(|line| line.line.trim())
+            .find(|line| !line.is_empty());
         Failure {
             cause: cause(exit, last_line.map(str::to_owned)),
             process_id: Some(process.identity().id.clone()),
@@ -141,5 +159,8 @@ impl Failure {
 }
 
 fn last_words(line: &Option<String>) -> String {
-    line.as_ref().map_or_else(|| "; it wrote nothing".to_owned(), |line| format!("; last output: {line}"))
+    line.as_ref().map_or_else(
+        || "; it wrote nothing".to_owned(),
+        |line| format!("; last output: {line}"),
+    )
 }

@@ -51,7 +51,10 @@ impl Answer {
 impl fmt::Display for Answer {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Answer::Status(status) => match StatusCode::from_u16(*status).ok().and_then(|code| code.canonical_reason()) {
+            Answer::Status(status) => match StatusCode::from_u16(*status)
+                .ok()
+                .and_then(|code| code.canonical_reason())
+            {
                 Some(reason) => write!(formatter, "{status} {reason}"),
                 None => write!(formatter, "{status}"),
             },
@@ -91,7 +94,9 @@ pub struct HealthTimeout {
 
 /// How long to pause after probe `number` (from 1).
 fn pause_after(number: u32, interval: Duration) -> Duration {
-    let doubled = 2u32.checked_pow(number - 1).and_then(|factor| FIRST_PAUSE.checked_mul(factor));
+    let doubled = 2u32
+        .checked_pow(number - 1)
+        .and_then(|factor| FIRST_PAUSE.checked_mul(factor));
     doubled.map_or(interval, |pause| pause.min(interval))
 }
 
@@ -108,8 +113,14 @@ pub async fn wait_until_healthy(
     loop {
         number += 1;
         let limit = health.request_timeout.min(deadline - Instant::now());
-        let answer = timeout(limit, probe(target, &health.path)).await.unwrap_or(Answer::TimedOut(limit));
-        let attempt = Attempt { number, elapsed: begun.elapsed(), answer };
+        let answer = timeout(limit, probe(target, &health.path))
+            .await
+            .unwrap_or(Answer::TimedOut(limit));
+        let attempt = Attempt {
+            number,
+            elapsed: begun.elapsed(),
+            answer,
+        };
         watch(&attempt);
         if attempt.answer.is_healthy() {
             return Ok(attempt);
@@ -137,13 +148,18 @@ pub async fn probe(target: &Target, path: &str) -> Answer {
 }
 
 async fn ask(target: &Target, path: &str) -> Result<u16, Answer> {
-    let stream = TcpStream::connect(target.address).await.map_err(|error| match error.kind() {
-        std::io::ErrorKind::ConnectionRefused => Answer::Refused,
-        _ => Answer::Broken(plain(&error)),
-    })?;
+    let stream = TcpStream::connect(target.address)
+        .await
+        .map_err(|error| match error.kind() {
+            std::io::ErrorKind::ConnectionRefused => Answer::Refused,
+            _ => Answer::Broken(plain(&error)),
+        })?;
     let request = Request::get(path)
         .header(header::HOST, &target.authority)
-        .header(header::USER_AGENT, concat!("rollbridge/", env!("CARGO_PKG_VERSION"), " health check"))
+        .header(
+            header::USER_AGENT,
+            concat!("rollbridge/", env!("CARGO_PKG_VERSION"), " health check"),
+        )
         .header(header::CONNECTION, "close")
         .body(Empty::<Bytes>::new())
         .map_err(|error| Answer::Broken(format!("health path {path:?} cannot be asked for: {error}")))?;
@@ -170,11 +186,15 @@ mod tests {
 
     #[test]
     fn pauses_double_up_to_the_interval() {
-        let pauses: Vec<u128> =
-            (1..8).map(|number| pause_after(number, Duration::from_millis(250)).as_millis()).collect();
+        let pauses: Vec<u128> = (1..8)
+            .map(|number| pause_after(number, Duration::from_millis(250)).as_millis())
+            .collect();
         assert_eq!(pauses, [10, 20, 40, 80, 160, 250, 250]);
         assert_eq!(pause_after(1, Duration::from_millis(1)), Duration::from_millis(1));
-        assert_eq!(pause_after(500, Duration::from_millis(250)), Duration::from_millis(250));
+        assert_eq!(
+            pause_after(500, Duration::from_millis(250)),
+            Duration::from_millis(250)
+        );
     }
 
     async fn server(answers: Vec<&'static str>) -> Target {
@@ -187,7 +207,10 @@ mod tests {
                 let _ = stream.write_all(answer.as_bytes()).await;
             }
         });
-        Target { address, authority: address.to_string() }
+        Target {
+            address,
+            authority: address.to_string(),
+        }
     }
 
     fn health(timeout_ms: u64) -> Health {
@@ -203,9 +226,18 @@ mod tests {
     #[tokio::test]
     async fn goes_on_until_a_2xx() {
         let unavailable = "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n";
-        let target = server(vec![unavailable, "", "nonsense\r\n\r\n", "HTTP/1.1 204 No Content\r\n\r\n"]).await;
+        let target = server(vec![
+            unavailable,
+            "",
+            "nonsense\r\n\r\n",
+            "HTTP/1.1 204 No Content\r\n\r\n",
+        ])
+        .await;
         let mut seen = Vec::new();
-        let healthy = wait_until_healthy(&target, &health(60_000), |attempt| seen.push(attempt.answer.clone())).await;
+        let healthy = wait_until_healthy(&target, &health(60_000), |attempt| {
+            seen.push(attempt.answer.clone())
+        })
+        .await;
         assert_eq!(healthy.expect("the last answer is a 204").number, 4);
         assert_eq!((&seen[0], &seen[3]), (&Answer::Status(503), &Answer::Status(204)));
         assert!(matches!(seen[1], Answer::Broken(_)), "{seen:?}");
@@ -217,18 +249,31 @@ mod tests {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("it is bound");
         drop(listener);
-        let target = Target { address, authority: address.to_string() };
-        let error = wait_until_healthy(&target, &health(30), |_| ()).await.expect_err("nobody listens");
+        let target = Target {
+            address,
+            authority: address.to_string(),
+        };
+        let error = wait_until_healthy(&target, &health(30), |_| ())
+            .await
+            .expect_err("nobody listens");
         assert_eq!(error.last, Answer::Refused);
-        assert!(error.to_string().contains("last answer: connection refused"), "{error}");
+        assert!(
+            error.to_string().contains("last answer: connection refused"),
+            "{error}"
+        );
     }
 
     #[tokio::test]
     async fn a_server_that_accepts_and_says_nothing_is_bounded() {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("it is bound");
-        let target = Target { address, authority: address.to_string() };
-        let error = wait_until_healthy(&target, &health(50), |_| ()).await.expect_err("nobody answers");
+        let target = Target {
+            address,
+            authority: address.to_string(),
+        };
+        let error = wait_until_healthy(&target, &health(50), |_| ())
+            .await
+            .expect_err("nobody answers");
         assert!(matches!(error.last, Answer::TimedOut(_)), "{error}");
     }
 }

@@ -107,7 +107,12 @@ pub struct Life {
 
 impl Default for Life {
     fn default() -> Life {
-        Life { phase: Phase::Starting, activated_at: None, drain_started_at: None, stopped_at: None }
+        Life {
+            phase: Phase::Starting,
+            activated_at: None,
+            drain_started_at: None,
+            stopped_at: None,
+        }
     }
 }
 
@@ -149,7 +154,11 @@ impl Life {
                 self.phase = Phase::Draining;
                 self.drain_started_at = Some(now);
                 let until = now.plus(drain);
-                vec![Action::AllowRestarts(false), Action::StopEarly, Action::WatchConnections { until }]
+                vec![
+                    Action::AllowRestarts(false),
+                    Action::StopEarly,
+                    Action::WatchConnections { until },
+                ]
             }
             (Phase::Active | Phase::Draining, Input::StopRequested) => {
                 self.drain_started_at.get_or_insert(now);
@@ -194,46 +203,91 @@ mod tests {
         (life.phase(), last)
     }
 
-    const RETIRED: Input = Input::Retired { drain: Duration::from_millis(7) };
+    const RETIRED: Input = Input::Retired {
+        drain: Duration::from_millis(7),
+    };
 
     #[test]
     fn a_whole_life() {
-        assert_eq!(phases(&[Input::Activated]), (Phase::Active, vec![Action::AllowRestarts(true)]));
+        assert_eq!(
+            phases(&[Input::Activated]),
+            (Phase::Active, vec![Action::AllowRestarts(true)])
+        );
         let (phase, actions) = phases(&[Input::Activated, RETIRED]);
         assert_eq!(phase, Phase::Draining);
         let until = Timestamp::from_ms(7);
         assert_eq!(
             actions,
-            [Action::AllowRestarts(false), Action::StopEarly, Action::WatchConnections { until }]
+            [
+                Action::AllowRestarts(false),
+                Action::StopEarly,
+                Action::WatchConnections { until }
+            ]
         );
         for over in [Input::Idle, Input::DrainTimeUp] {
             let (phase, actions) = phases(&[Input::Activated, RETIRED, over]);
-            assert_eq!((phase, actions), (Phase::Ending, vec![Action::CloseConnections { drained: true }, Action::StopProcesses]));
+            assert_eq!(
+                (phase, actions),
+                (
+                    Phase::Ending,
+                    vec![Action::CloseConnections { drained: true }, Action::StopProcesses]
+                )
+            );
         }
         let (phase, actions) = phases(&[Input::Activated, RETIRED, Input::Idle, Input::ProcessesStopped]);
-        assert_eq!((phase, actions), (Phase::Stopped, vec![Action::CloseConnections { drained: false }, Action::Conclude]));
+        assert_eq!(
+            (phase, actions),
+            (
+                Phase::Stopped,
+                vec![Action::CloseConnections { drained: false }, Action::Conclude]
+            )
+        );
     }
 
     #[test]
     fn a_failed_start_is_undone_and_stays_failed() {
         let (phase, actions) = phases(&[Input::StartFailed]);
-        assert_eq!((phase, actions), (Phase::Undoing, vec![Action::AllowRestarts(false), Action::StopProcesses]));
-        assert_eq!(phases(&[Input::StartFailed, Input::ProcessesStopped]).0, Phase::Failed);
-        assert_eq!(phases(&[Input::StartFailed, Input::ProcessesStopped, Input::Activated]).0, Phase::Failed);
+        assert_eq!(
+            (phase, actions),
+            (
+                Phase::Undoing,
+                vec![Action::AllowRestarts(false), Action::StopProcesses]
+            )
+        );
+        assert_eq!(
+            phases(&[Input::StartFailed, Input::ProcessesStopped]).0,
+            Phase::Failed
+        );
+        assert_eq!(
+            phases(&[Input::StartFailed, Input::ProcessesStopped, Input::Activated]).0,
+            Phase::Failed
+        );
     }
 
     #[test]
     fn a_draining_release_can_come_back() {
         let (phase, actions) = phases(&[Input::Activated, RETIRED, Input::Activated]);
-        assert_eq!((phase, actions), (Phase::Active, vec![Action::AllowRestarts(true)]));
-        assert_eq!(phases(&[Input::Activated, RETIRED, Input::Activated, Input::Idle]).0, Phase::Active);
+        assert_eq!(
+            (phase, actions),
+            (Phase::Active, vec![Action::AllowRestarts(true)])
+        );
+        assert_eq!(
+            phases(&[Input::Activated, RETIRED, Input::Activated, Input::Idle]).0,
+            Phase::Active
+        );
     }
 
     #[test]
     fn a_stop_ends_it_at_once_wherever_it_is() {
         for before in [&[Input::Activated][..], &[Input::Activated, RETIRED]] {
             let inputs = [before, &[Input::StopRequested]].concat();
-            assert_eq!(phases(&inputs), (Phase::Ending, vec![Action::AllowRestarts(false), Action::StopProcesses]));
+            assert_eq!(
+                phases(&inputs),
+                (
+                    Phase::Ending,
+                    vec![Action::AllowRestarts(false), Action::StopProcesses]
+                )
+            );
         }
         assert_eq!(phases(&[Input::StopRequested]).0, Phase::Undoing);
     }
@@ -241,8 +295,17 @@ mod tests {
     #[test]
     fn what_comes_too_late_changes_nothing() {
         let ended = [Input::Activated, RETIRED, Input::Idle];
-        for late in [Input::Idle, Input::DrainTimeUp, Input::StopRequested, Input::Activated, RETIRED] {
-            assert_eq!(phases(&[&ended[..], &[late]].concat()), (Phase::Ending, Vec::new()));
+        for late in [
+            Input::Idle,
+            Input::DrainTimeUp,
+            Input::StopRequested,
+            Input::Activated,
+            RETIRED,
+        ] {
+            assert_eq!(
+                phases(&[&ended[..], &[late]].concat()),
+                (Phase::Ending, Vec::new())
+            );
         }
     }
 }

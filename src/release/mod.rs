@@ -90,7 +90,11 @@ impl Release {
             ManagedProcess::supervise(host.clone(), events.clone(), launch, restarts_allowed)
         };
         let of = |wanted: fn(&ProcessDefinition) -> bool| {
-            let definitions = blueprint.config.processes.iter().filter(move |definition| wanted(definition));
+            let definitions = blueprint
+                .config
+                .processes
+                .iter()
+                .filter(move |definition| wanted(definition));
             definitions.flat_map(|definition| Launch::replicas(definition, &blueprint.scope))
         };
         let proxied = of(|definition| definition.policy == Policy::Proxied).next();
@@ -101,7 +105,10 @@ impl Release {
                 .map(|launch| supervise(launch, true))
                 .collect(),
             // Not restarted before the release is active: an exit while it starts fails the deploy.
-            proxied: supervise(proxied.expect("a checked config has exactly one proxied process"), false),
+            proxied: supervise(
+                proxied.expect("a checked config has exactly one proxied process"),
+                false,
+            ),
             route,
             events: events.clone(),
             life: Mutex::new(Life::default()),
@@ -138,7 +145,10 @@ impl Release {
 
     /// Its own processes, in start order.
     pub fn processes(&self) -> impl Iterator<Item = &ManagedProcess> {
-        self.handoffs.iter().chain(&self.companions).chain([&self.proxied])
+        self.handoffs
+            .iter()
+            .chain(&self.companions)
+            .chain([&self.proxied])
     }
 
     /// Starts its handoff services.
@@ -153,7 +163,13 @@ impl Release {
 
     /// Starts its web process.
     pub async fn start_proxied(&self, reason: StartReason, progress: &Progress) -> Result<(), Failure> {
-        start_all(std::slice::from_ref(&self.proxied), reason, DeployPhase::Proxied, progress).await
+        start_all(
+            std::slice::from_ref(&self.proxied),
+            reason,
+            DeployPhase::Proxied,
+            progress,
+        )
+        .await
     }
 
     /// Waits until the web process answers its health check. Fails at once when a process of the release fails.
@@ -166,9 +182,15 @@ impl Release {
             return self.check_processes();
         };
         let target = &self.blueprint.target;
-        progress.tell(DeployPhase::Health, format!("asking GET {} on {}", health.path, target.address));
+        progress.tell(
+            DeployPhase::Health,
+            format!("asking GET {} on {}", health.path, target.address),
+        );
         let watch = |attempt: &health::Attempt| {
-            let detail = Detail::Probe { attempt: attempt.number, elapsed: attempt.elapsed };
+            let detail = Detail::Probe {
+                attempt: attempt.number,
+                elapsed: attempt.elapsed,
+            };
             let message = format!("probe {}: {}", attempt.number, attempt.answer);
             progress.tell_of(DeployPhase::Health, id, message, detail);
         };
@@ -237,7 +259,9 @@ impl Release {
 
     fn carry_out(self: &Arc<Self>, action: Action) {
         match action {
-            Action::AllowRestarts(allowed) => self.processes().for_each(|process| process.allow_restarts(allowed)),
+            Action::AllowRestarts(allowed) => self
+                .processes()
+                .for_each(|process| process.allow_restarts(allowed)),
             Action::StopEarly => self.stop_early(),
             Action::WatchConnections { until } => self.watch_connections(until),
             Action::CloseConnections { drained } => self.close_connections(drained),
@@ -257,7 +281,13 @@ impl Release {
             let early = |definition: &&ProcessDefinition| {
                 definition.id == process.identity().base_id && definition.non_blocking_drain
             };
-            if self.blueprint.config.processes.iter().any(|definition| early(&definition)) {
+            if self
+                .blueprint
+                .config
+                .processes
+                .iter()
+                .any(|definition| early(&definition))
+            {
                 let process = process.clone();
                 tokio::spawn(async move { process.stop().await });
             }
@@ -276,7 +306,11 @@ impl Release {
         let deadline = Instant::now() + until.since(Timestamp::now());
         let watch = tokio::spawn(async move {
             let idle = tokio::time::timeout_at(deadline, release.route.connections().wait_idle()).await;
-            release.apply(if idle.is_ok() { Input::Idle } else { Input::DrainTimeUp });
+            release.apply(if idle.is_ok() {
+                Input::Idle
+            } else {
+                Input::DrainTimeUp
+            });
         });
         self.replace_drain_watch(Some(watch.abort_handle()));
     }
@@ -311,7 +345,10 @@ impl Release {
     }
 
     fn check_processes(&self) -> Result<(), Failure> {
-        match self.processes().find(|process| process.status().condition.is_at_rest()) {
+        match self
+            .processes()
+            .find(|process| process.status().condition.is_at_rest())
+        {
             Some(process) => Err(Failure::exited(process, "before the release was healthy")),
             None => Ok(()),
         }
@@ -322,7 +359,9 @@ impl Release {
         let mut waiting = JoinSet::new();
         for process in self.processes().cloned() {
             waiting.spawn(async move {
-                process.wait_for(|status: &Status| status.condition.is_at_rest()).await;
+                process
+                    .wait_for(|status: &Status| status.condition.is_at_rest())
+                    .await;
                 process
             });
         }
@@ -340,7 +379,9 @@ impl Release {
         let follow = async move {
             let mut failed = false;
             loop {
-                proxied.wait_for(|status| (status.condition == Condition::Failed) != failed).await;
+                proxied
+                    .wait_for(|status| (status.condition == Condition::Failed) != failed)
+                    .await;
                 failed = !failed;
                 connections.set_failed(failed);
             }
@@ -380,21 +421,33 @@ pub async fn start(
     progress: &Progress,
 ) -> Result<(), Failure> {
     let id = &process.identity().id;
-    process.start(reason).await.map_err(|error| Failure::start(process, error))?;
+    process
+        .start(reason)
+        .await
+        .map_err(|error| Failure::start(process, error))?;
     let status = process.status();
     let message = match (status.pid, status.port) {
         (Some(pid), Some(port)) => format!("{id} started, pid {pid}, port {port}"),
         (Some(pid), None) => format!("{id} started, pid {pid}"),
         _ => format!("{id} started"),
     };
-    progress.tell_of(phase, id, message, Detail::Started { pid: status.pid, port: status.port });
+    progress.tell_of(
+        phase,
+        id,
+        message,
+        Detail::Started {
+            pid: status.pid,
+            port: status.port,
+        },
+    );
     Ok(())
 }
 
 /// Stops processes side by side; returns once nothing of any of them runs.
 pub async fn stop_all(processes: impl Iterator<Item = &ManagedProcess>) {
     let mut stopping = JoinSet::new();
-    for process in processes.cloned() {
+    for process in processes {
+        let process = process.clone();
         stopping.spawn(async move { process.stop().await });
     }
     while stopping.join_next().await.is_some() {}

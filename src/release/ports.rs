@@ -96,7 +96,10 @@ impl PortBook {
                 Err(error) => cause = plain(&error),
             }
         }
-        Err(PortError::NoneFree { process_id: process_id.to_owned(), cause })
+        Err(PortError::NoneFree {
+            process_id: process_id.to_owned(),
+            cause,
+        })
     }
 
     fn fixed(
@@ -112,7 +115,11 @@ impl PortBook {
                 Err(error) => plain(&error),
             },
         };
-        Err(PortError::Taken { process_id: process_id.to_owned(), port, cause })
+        Err(PortError::Taken {
+            process_id: process_id.to_owned(),
+            port,
+            cause,
+        })
     }
 
     fn lowest(
@@ -138,7 +145,15 @@ impl PortBook {
             }
         }
         let process_id = process_id.to_owned();
-        Err(PortError::Exhausted { process_id, from, to, reserved, in_use, not_bindable, because })
+        Err(PortError::Exhausted {
+            process_id,
+            from,
+            to,
+            reserved,
+            in_use,
+            not_bindable,
+            because,
+        })
     }
 }
 
@@ -188,7 +203,10 @@ mod tests {
             101 => Err(io::ErrorKind::AddrInUse.into()),
             _ => Err(io::ErrorKind::PermissionDenied.into()),
         };
-        let error = book.reserve("web", &RANGE, others).expect_err("nothing is left").to_string();
+        let error = book
+            .reserve("web", &RANGE, others)
+            .expect_err("nothing is left")
+            .to_string();
         assert_eq!(
             error,
             "no free port for web in 100-103: 1 reserved by running releases, 1 in use by other programs, \
@@ -200,7 +218,9 @@ mod tests {
     fn a_fixed_port_names_its_owner() {
         let mut book = PortBook::default();
         assert_eq!(book.reserve("broker", &PortSpec::Fixed(700), all_free), Ok(700));
-        let error = book.reserve("web", &PortSpec::Fixed(700), all_free).expect_err("it is reserved");
+        let error = book
+            .reserve("web", &PortSpec::Fixed(700), all_free)
+            .expect_err("it is reserved");
         assert_eq!(
             error.to_string(),
             "port 700 of web is not free: reserved by broker; a range lets two releases overlap"
@@ -212,9 +232,15 @@ mod tests {
         let local = IpAddr::V4(Ipv4Addr::LOCALHOST);
         let holder = TcpListener::bind((local, 0)).expect("a free port");
         let port = holder.local_addr().expect("it is bound").port();
-        assert_eq!(try_bind(local, port).expect_err("it is held").kind(), io::ErrorKind::AddrInUse);
+        assert_eq!(
+            try_bind(local, port).expect_err("it is held").kind(),
+            io::ErrorKind::AddrInUse
+        );
         assert_ne!(try_bind(local, 0).expect("a free port"), 0);
         let elsewhere = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
-        assert_eq!(try_bind(elsewhere, port).expect_err("it is held").kind(), io::ErrorKind::AddrInUse);
+        assert_eq!(
+            try_bind(elsewhere, port).expect_err("it is held").kind(),
+            io::ErrorKind::AddrInUse
+        );
     }
 }

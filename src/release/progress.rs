@@ -114,7 +114,13 @@ impl Progress {
     fn send(&self, phase: DeployPhase, process_id: Option<String>, message: String, detail: Detail) {
         if let Some(sender) = &self.0 {
             // Whoever watched may have left; the deploy goes on.
-            let _ = sender.send(Step { at: Timestamp::now(), phase, process_id, message, detail });
+            let _ = sender.send(Step {
+                at: Timestamp::now(),
+                phase,
+                process_id,
+                message,
+                detail,
+            });
         }
     }
 }

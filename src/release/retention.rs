@@ -8,7 +8,11 @@ pub fn forgotten(stopped_at: &[Timestamp], retention: &Retention, now: Timestamp
     let mut newest_first: Vec<usize> = (0..stopped_at.len()).collect();
     // Of two that stopped in the same millisecond the later one in the list is the newer.
     newest_first.sort_by_key(|position| std::cmp::Reverse((stopped_at[*position], *position)));
-    let too_old = |position: usize| retention.max_age.is_some_and(|age| now.since(stopped_at[position]) > age);
+    let too_old = |position: usize| {
+        retention
+            .max_age
+            .is_some_and(|age| now.since(stopped_at[position]) > age)
+    };
     let mut forgotten: Vec<usize> = newest_first
         .into_iter()
         .enumerate()
@@ -36,9 +40,26 @@ mod tests {
             (1, Some(25), vec![0, 1, 3]),
         ];
         for (keep, max_age_ms, expected) in table {
-            let retention = Retention { keep, max_age: max_age_ms.map(Duration::from_millis) };
-            assert_eq!(forgotten(&times, &retention, now), expected, "keep {keep}, age {max_age_ms:?}");
+            let retention = Retention {
+                keep,
+                max_age: max_age_ms.map(Duration::from_millis),
+            };
+            assert_eq!(
+                forgotten(&times, &retention, now),
+                expected,
+                "keep {keep}, age {max_age_ms:?}"
+            );
         }
-        assert_eq!(forgotten(&[], &Retention { keep: 0, max_age: None }, now), [0usize; 0]);
+        assert_eq!(
+            forgotten(
+                &[],
+                &Retention {
+                    keep: 0,
+                    max_age: None
+                },
+                now
+            ),
+            [0usize; 0]
+        );
     }
 }
