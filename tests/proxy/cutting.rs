@@ -1,8 +1,12 @@
 //! Ends that come too early: from the client, from the upstream, and from a release that is closed.
 
-use rollbridge::proxy::Cut;
+use std::time::Duration;
 
-use crate::stage::{End, Stage, idle, wait_until, within};
+use rollbridge::proxy::Cut;
+use tokio::io::AsyncWriteExt;
+use tokio::time::timeout;
+
+use crate::stage::{End, Stage, idle, within};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
@@ -142,21 +146,26 @@ async fn closing_a_release_cuts_answers_and_refuses_what_has_none() {
 #[tokio::test]
 async fn closing_a_release_cuts_an_answer_nobody_reads() {
     let (stage, upstream) = Stage::with_upstream().await;
-    let _client = stage.client_sending(GET).await;
+    let mut client = stage.client_sending(GET).await;
     let (mut wire, _) = upstream.request().await;
     wire.send("HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n")
         .await;
+    client.head().await;
     let mut stream = wire.into_stream();
-    let writing = tokio::spawn(async move {
-        let block = vec![b'x'; 1 << 20];
-        while tokio::io::AsyncWriteExt::write_all(&mut stream, &block)
-            .await
-            .is_ok()
-        {}
-    });
-    wait_until("the answer is under way", || upstream.connections().http() == 1).await;
-    upstream.connections().close();
-    within(writing).await.unwrap();
+    let block = vec![b'x'; 64 * 1024];
+    // Until every buffer on the way is full.
+    while timeout(Duration::from_millis(200), stream.write_all(&block))
+        .await
+        .is_ok()
+    {}
+    assert_eq!(
+        upstream.connections().close(),
+        Cut {
+            http: 1,
+            websocket: 0
+        }
+    );
+    within(async { while stream.write_all(&block).await.is_ok() {} }).await;
     idle(upstream.connections()).await;
 }
 

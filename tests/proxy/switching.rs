@@ -50,6 +50,38 @@ async fn a_request_under_way_stays_with_its_release() {
 }
 
 #[tokio::test]
+async fn a_long_request_does_not_keep_the_old_releases_idle_connections() {
+    let stage = Stage::with(|settings| settings.workers = 1);
+    let (old, new) = (Upstream::listen().await, Upstream::listen().await);
+    stage.proxy.switch(Some(old.route.clone())).await;
+    let mut long = stage.client_sending(GET).await;
+    let (mut busy, _) = old.request().await;
+    let mut short = stage.client_sending(GET).await;
+    let (mut spare, _) = old.request().await;
+    spare
+        .send("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nold")
+        .await;
+    assert_eq!(short.message().await.1, "old");
+    // The same connection once more: it has been in the pool.
+    short.send(GET).await;
+    spare.head().await;
+    spare
+        .send("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nold")
+        .await;
+    assert_eq!(short.message().await.1, "old");
+
+    let switched = std::time::Instant::now();
+    stage.proxy.switch(Some(new.route.clone())).await;
+    spare.is_cut().await;
+    assert!(
+        switched.elapsed() < std::time::Duration::from_secs(3),
+        "closed by the switch, not by its age"
+    );
+    busy.send("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nold").await;
+    assert_eq!(long.message().await.1, "old");
+}
+
+#[tokio::test]
 async fn the_proxy_serves_other_runtimes() {
     let (stage, upstream) = Stage::with_upstream().await;
     let stage = Arc::new(stage);
