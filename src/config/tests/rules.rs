@@ -181,7 +181,7 @@ fn rules_about_a_process() {
         (
             json!({"policy": "singleton", "gracefulStopMs": "indefinite"}),
             &[],
-            &["blocks every later deploy"],
+            &["no deploy can finish"],
         ),
         (
             json!({"policy": "companion", "gracefulStopMs": "indefinite"}),
