@@ -273,7 +273,10 @@ fn report_mismatch(value: &Value, shape: &'static Shape, place: &Place, findings
         _ => None,
     };
     let fix = match meant {
-        Some(meant) => format!("Did you mean \"{meant}\"? Write it exactly like that."),
+        Some(meant) => {
+            let name = field_at(place).map_or("", |field| field.name);
+            format!("Did you mean {name}: \"{meant}\"?")
+        }
         None => format!("Write it in that form, for example {example}."),
     };
     findings.issue(place, message, fix);
