@@ -194,7 +194,7 @@ function adviceFor(error, path) {
 
   if (error instanceof SyntaxError && /Unexpected token 'export'|Cannot use import statement/.test(error.message)) {
     return `SyntaxError: ${error.message} (at ${locate(error, path) ?? path}); Node takes this file for CommonJS, so name ` +
-      'the config rollbridge.mjs, or add "type": "module" to package.json'
+      `the config ${extname(path) === ".ts" ? "rollbridge.mts" : "rollbridge.mjs"}, ` + 'or add "type": "module" to package.json'
   }
 
   return undefined

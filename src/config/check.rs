@@ -4,20 +4,18 @@
 //! are never repeated in a message.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::str::FromStr;
 
-use ipnet::IpNet;
 use nix::sys::signal::Signal;
-use serde_json::{Map, Number, Value};
+use serde_json::{Map, Value};
 
 use super::checked::{Checked, CheckedObject};
 use super::expected::{expected, seen};
-use super::fields::{CONFIG, Fallback, Field, MAX_INTEGER, Shape, TextRule, field_at, find};
+use super::fields::{CONFIG, Fallback, Field, Shape, TextRule, field_at, find};
 use super::issue::Findings;
 use super::place::{Place, quoted};
+use super::scalar::{read_mode, read_network, read_principal, text_complaint, whole};
 use super::suggest::nearest;
-use super::types::Principal;
 
 /// A value of a JavaScript config that JSON cannot hold. In the JSON it is `null`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -219,23 +217,6 @@ fn check_text(text: &str, rule: TextRule, place: &Place, findings: &mut Findings
     Checked::Broken
 }
 
-fn text_complaint(text: &str, rule: TextRule) -> Option<&'static str> {
-    match rule {
-        TextRule::Application if text.contains('/') => Some("must not contain /"),
-        TextRule::ProcessId if text.contains('#') => {
-            Some("must not contain #, which separates the replica's number")
-        }
-        TextRule::Application | TextRule::ProcessId if text.contains(char::is_control) => {
-            Some("must not contain control characters")
-        }
-        TextRule::RequestPath if !text.starts_with('/') => Some("must begin with /"),
-        TextRule::RequestPath if !text.chars().all(|character| character.is_ascii_graphic()) => {
-            Some("must be made of visible ASCII characters, the others percent-encoded")
-        }
-        _ => None,
-    }
-}
-
 /// Which of several shapes a value was meant to have.
 fn is_meant(shape: &Shape, value: &Value) -> bool {
     match shape {
@@ -245,61 +226,6 @@ fn is_meant(shape: &Shape, value: &Value) -> bool {
         Shape::Word(words) => value.as_str().is_some_and(|word| words.contains(&word)),
         _ => false,
     }
-}
-
-/// The number as a whole one; `1.0`, `1e3` and `-0` count.
-fn whole(number: &Number) -> Option<u64> {
-    number.as_u64().or_else(|| {
-        let number = number.as_f64()?;
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "whole, positive and below 2^53"
-        )]
-        ((0.0..=MAX_INTEGER as f64).contains(&number) && number.fract() == 0.0).then_some(number as u64)
-    })
-}
-
-fn read_mode(value: &Value) -> Option<u32> {
-    let mode = match value {
-        Value::Number(number) => u32::try_from(whole(number)?).ok()?,
-        Value::String(text) => {
-            let digits = text
-                .strip_prefix("0o")
-                .or_else(|| text.strip_prefix('0'))
-                .unwrap_or(text);
-            let is_octal = digits.len() == 3 && digits.bytes().all(|digit| digit.is_ascii_digit());
-            is_octal.then(|| u32::from_str_radix(digits, 8).ok()).flatten()?
-        }
-        _ => return None,
-    };
-    (mode <= 0o777).then_some(mode)
-}
-
-fn read_principal(value: &Value) -> Option<Principal> {
-    // The largest number means "leave unchanged" to chown and is nobody's id.
-    let id = |number: u64| {
-        u32::try_from(number)
-            .ok()
-            .filter(|id| *id != u32::MAX)
-            .map(Principal::Id)
-    };
-    match value {
-        Value::Number(number) => id(whole(number)?),
-        Value::String(text) if !text.is_empty() && text.bytes().all(|digit| digit.is_ascii_digit()) => {
-            id(text.parse().ok()?)
-        }
-        Value::String(text) if !text.trim().is_empty() && !text.contains(['\0', ':', '\n']) => {
-            Some(Principal::Name(text.clone()))
-        }
-        _ => None,
-    }
-}
-
-fn read_network(text: &str) -> Option<IpNet> {
-    text.parse()
-        .ok()
-        .or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))
 }
 
 fn is_problem(place: &Place, problems: &[Problem]) -> bool {
@@ -347,7 +273,10 @@ fn report_mismatch(value: &Value, shape: &'static Shape, place: &Place, findings
         _ => None,
     };
     let fix = match meant {
-        Some(meant) => format!("Did you mean \"{meant}\"? Write it exactly like that."),
+        Some(meant) => {
+            let name = field_at(place).map_or("", |field| field.name);
+            format!("Did you mean {name}: \"{meant}\"?")
+        }
         None => format!("Write it in that form, for example {example}."),
     };
     findings.issue(place, message, fix);

@@ -155,12 +155,12 @@ impl Evaluator {
 
     /// The Node that would evaluate a module.
     pub fn find_node(&self) -> Option<PathBuf> {
+        // Made absolute, because the child starts in another folder.
         let preferred = self
             .preferred_node
             .as_deref()
-            .map(PathBuf::from)
-            .filter(|node| is_executable(node));
-        preferred.or_else(|| {
+            .and_then(|node| std::path::absolute(node).ok());
+        preferred.filter(|node| is_executable(node)).or_else(|| {
             let folders = std::env::split_paths(self.search_path.as_deref()?);
             let mut candidates = folders
                 .filter(|folder| folder.is_absolute())

@@ -30,7 +30,7 @@ process.removeAllListeners("warning")
 process.on("warning", (warning) => {
   // Type stripping is meant to be used here, and a file of the wrong module system gets a better message of ours.
   const expected = warning.name === "ExperimentalWarning" || warning.code === "MODULE_TYPELESS_PACKAGE_JSON" ||
-    warning.message.startsWith("To load an ES module")
+    /^(To load an ES module|Failed to load the ES module)/.test(warning.message)
   if (!expected) console.error(`${warning.name}: ${warning.message}`)
 })
 process.on("uncaughtException", (error) => answer({error: explain(error, path)}))
@@ -40,8 +40,5 @@ process.on("exit", (status) => {
   answer({error: `it ended Node with exit status ${status} before the config was there`})
 })
 
-try {
-  answer(await evaluate(path))
-} catch (error) {
-  answer({error: error.message})
-}
+// Not awaited: about an await that never ends Node would complain on stderr, at length.
+evaluate(path).then(answer, (error) => answer({error: error.message}))

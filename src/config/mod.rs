@@ -20,6 +20,7 @@ mod rendering;
 mod report;
 mod resolve;
 mod rules;
+mod scalar;
 mod schema;
 mod socket_folder;
 mod suggest;

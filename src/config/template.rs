@@ -1,7 +1,7 @@
 //! Templates: text with `{{name}}` placeholders, parsed once and rendered at every start of a process.
 //!
-//! Between the braces stands a name of letters, digits, `_`, `.` and `-`, with spaces around it if one likes. Anything
-//! else between braces is ordinary text and is left alone.
+//! Between the braces stands a name of letters, digits, `_`, `.` and `-`, with spaces around it if one likes. Braces
+//! around other things are ordinary text, so that shell, JSON and jq keep working.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};

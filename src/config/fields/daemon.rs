@@ -54,8 +54,8 @@ pub const CONFIG: &[Field] = &[
         shape: TEXT,
         fallback: Fallback::Nothing,
         example: r#"statePath: "/var/lib/rollbridge/ticket-server.state.json""#,
-        about: "File in which the daemon records its state, so that processes left over after a crash of the machine's \
-                daemon can be found. A relative path starts at the config's folder.",
+        about: "File in which the daemon records its state, so that after a crash the next one can \
+                tell which processes were left behind. A relative path starts at the config's folder.",
     },
     Field {
         name: "legacyTakeover",
@@ -117,7 +117,7 @@ pub const PROXY: &[Field] = &[
     Field {
         name: "upstreamHost",
         shape: TEXT,
-        fallback: Fallback::Described("proxy.host, or 127.0.0.1 when that is a wildcard address"),
+        fallback: Fallback::Described("the same as proxy.host; 127.0.0.1 if that is 0.0.0.0 or ::"),
         example: r#"upstreamHost: "127.0.0.1""#,
         about: "Address under which the proxy reaches the proxied process.",
     },

@@ -134,7 +134,7 @@ fn graceful_stop(subject: &Subject, findings: &mut Findings) {
     if subject.is(Policy::Singleton) && matches!(subject.process.value("gracefulStopMs"), Checked::Text(_)) {
         findings.warn(
             &place,
-            format!("{place} is indefinite: a singleton that does not stop blocks every later deploy"),
+            format!("{place} is indefinite: while a singleton does not stop, no deploy can finish"),
             "Set a limit, for example gracefulStopMs: 60000.",
         );
     }
