@@ -10,4 +10,4 @@ const {file, folder} = workerData
 process.cwd = () => folder
 
 const {value, problems} = await evaluate(file)
-parentPort.postMessage(JSON.stringify({value, problems}))
+parentPort?.postMessage(JSON.stringify({value, problems}))

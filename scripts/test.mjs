@@ -30,7 +30,8 @@ const steps = [
 function runJavaScriptTests() {
   const files = readdirSync(join(root, "tests")).filter((name) => name.endsWith(".test.js"))
   // Without a terminal Node 20 would print TAP, which nobody reads.
-  return runCommand(process.execPath, ["--test", "--test-reporter=spec", ...files.map((name) => join("tests", name))])
+  const options = ["--test", "--test-reporter=spec", "--test-timeout=120000"]
+  return runCommand(process.execPath, [...options, ...files.map((name) => join("tests", name))])
 }
 
 /** @param {number} since */

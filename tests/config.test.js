@@ -1,0 +1,124 @@
+"use strict"
+
+const assert = require("node:assert/strict")
+const path = require("node:path")
+const {test} = require("node:test")
+const {defineConfig, loadConfig, validateConfig} = require("..")
+const {temporaryFolder, writeFiles} = require("./support/temporary-folder.js")
+
+const web = {id: "web", policy: /** @type {const} */ ("proxied"), command: "true", port: {from: 18182, to: 18299}}
+
+test("defineConfig returns its argument", () => {
+  const config = defineConfig({processes: [web]})
+  assert.deepEqual(config, {processes: [web]})
+})
+
+test("an object is validated as it is", async () => {
+  const result = await validateConfig({config: {application: "tickets", proxy: {port: 8400}, processes: [web]}})
+  assert.equal(result.valid, true)
+  assert.equal(result.path, null)
+  assert.deepEqual(result.issues, [])
+  assert.equal(result.config?.application, "tickets")
+  assert.equal(result.config?.processes, 1)
+  assert.deepEqual(result.config?.proxy, {host: "127.0.0.1", port: 8400})
+  assert.equal(result.config?.controlPath, "/tmp/rollbridge-tickets.sock")
+})
+
+test("every issue comes with a fix, and there is no config then", async () => {
+  const result = await validateConfig({config: {processes: []}})
+  assert.equal(result.valid, false)
+  assert.equal(result.config, null)
+  assert.ok(result.issues.some(({message}) => /exactly one proxied process; found 0/.test(message)))
+  for (const {fix} of result.issues) assert.notEqual(fix, "")
+})
+
+test("what is not JSON is an issue that names its place", async () => {
+  const command = /** @type {any} */ (() => "true")
+  const result = await validateConfig({config: {processes: [{...web, command}]}})
+  assert.equal(result.valid, false)
+  assert.ok(result.issues.some(({message}) => /processes.*command/.test(message)), JSON.stringify(result.issues))
+})
+
+const forms = {
+  "rollbridge.mjs": `export default ${JSON.stringify({processes: [web]})}`,
+  "rollbridge.cjs": `module.exports = async () => (${JSON.stringify({processes: [web]})})`,
+  "rollbridge.json": JSON.stringify({processes: [web]})
+}
+
+for (const [name, content] of Object.entries(forms)) {
+  test(`${name} is loaded, with what it leaves out filled in`, async (t) => {
+    const folder = temporaryFolder(t, {[name]: content})
+    const config = await loadConfig({config: path.join(folder, name)})
+    assert.equal(config.application, path.basename(folder))
+    assert.equal(config.control.path, `/tmp/rollbridge-${path.basename(folder)}.sock`)
+    assert.deepEqual(config.processes, [web])
+  })
+}
+
+test("paths in a loaded config are absolute, so that it can be passed on", async (t) => {
+  const relative = {control: {path: "run/control.sock"}, statePath: "run/state.json", processes: [web]}
+  const folder = temporaryFolder(t, {"rollbridge.json": JSON.stringify(relative)})
+  const config = await loadConfig({config: path.join(folder, "rollbridge.json")})
+  assert.equal(config.control.path, path.join(folder, "run/control.sock"))
+  assert.equal(config.statePath, path.join(folder, "run/state.json"))
+})
+
+test("each load re-reads the file and what it imports", async (t) => {
+  const folder = temporaryFolder(t, {
+    "name.mjs": 'export const application = "before"',
+    "rollbridge.mjs": `import {application} from "./name.mjs"
+      export default {application, processes: [${JSON.stringify(web)}]}`
+  })
+  const config = path.join(folder, "rollbridge.mjs")
+  assert.equal((await loadConfig({config})).application, "before")
+  writeFiles(folder, {"name.mjs": 'export const application = "after"'})
+  assert.equal((await loadConfig({config})).application, "after")
+})
+
+test("a config module sees its own folder as the working directory", async (t) => {
+  const folder = temporaryFolder(t, {
+    "rollbridge.cjs": `module.exports = {
+      control: {path: require("node:path").resolve("here.sock")}, processes: [${JSON.stringify(web)}]
+    }`
+  })
+  const config = await loadConfig({config: path.join(folder, "rollbridge.cjs")})
+  assert.equal(config.control.path, path.join(folder, "here.sock"))
+})
+
+test("an invalid config rejects with all its issues", async () => {
+  await assert.rejects(loadConfig({config: {processes: []}}), (/** @type {any} */ error) => {
+    assert.equal(error.code, "invalid_config")
+    assert.match(error.message, /exactly one proxied process; found 0/)
+    assert.ok(error.issues.length > 0)
+    return true
+  })
+})
+
+const unreadable = {
+  "that throws": ['throw new Error("no database")', /no database/],
+  "that exits": ["process.exit(0)", /exit status 0/],
+  "that never finishes": ["await new Promise(() => {})", /never/],
+  "that is no JavaScript": ["export default {", /SyntaxError/]
+}
+
+for (const [what, [content, message]] of Object.entries(unreadable)) {
+  test(`a config ${what} is unreadable, and the error names the file`, async (t) => {
+    const folder = temporaryFolder(t, {"rollbridge.mjs": String(content)})
+    const config = path.join(folder, "rollbridge.mjs")
+    await assert.rejects(validateConfig({config}), (/** @type {any} */ error) => {
+      assert.equal(error.code, "config_unreadable")
+      assert.match(error.message, /** @type {RegExp} */ (message))
+      assert.ok(error.message.includes(config), error.message)
+      return true
+    })
+  })
+}
+
+test("a config that does not exist is unreadable", async (t) => {
+  const config = path.join(temporaryFolder(t), "absent.js")
+  await assert.rejects(validateConfig({config}), {code: "config_unreadable"})
+})
+
+test("a config of the wrong type is the caller's mistake", async () => {
+  await assert.rejects(validateConfig({config: /** @type {any} */ (7)}), TypeError)
+})

@@ -1,0 +1,33 @@
+"use strict"
+
+const fs = require("node:fs")
+const os = require("node:os")
+const path = require("node:path")
+
+/**
+ * A folder that is removed when the test ends.
+ *
+ * @param {import("node:test").TestContext} t
+ * @param {Record<string, string>} [files] contents, by path inside it
+ */
+function temporaryFolder(t, files = {}) {
+  // Resolved, because the folder for temporary files is a symbolic link on macOS.
+  const folder = fs.mkdtempSync(path.join(fs.realpathSync(os.tmpdir()), "rollbridge-test-"))
+  t.after(() => fs.rmSync(folder, {recursive: true, force: true}))
+  writeFiles(folder, files)
+  return folder
+}
+
+/**
+ * @param {string} folder
+ * @param {Record<string, string>} files
+ */
+function writeFiles(folder, files) {
+  for (const [name, content] of Object.entries(files)) {
+    const file = path.join(folder, name)
+    fs.mkdirSync(path.dirname(file), {recursive: true})
+    fs.writeFileSync(file, content)
+  }
+}
+
+module.exports = {temporaryFolder, writeFiles}
