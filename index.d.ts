@@ -387,10 +387,13 @@ export interface ValidationResult {
 
 export interface ConfigSummary {
   application: string
-  controlPath: string
+  /** The control socket; `owner` and `group` as configured, null when not. */
+  control: {path: string; owner: number | string | null; group: number | string | null}
   proxy: {host: string; port: number}
   /** How many processes are defined. */
   processes: number
+  /** Absolute path of the state file, null when there is none. */
+  statePath: string | null
 }
 
 export interface ConfigIssue {

@@ -25,8 +25,8 @@ async function loadConfig({config: source} = {}) {
   return {
     ...value,
     application: config.application,
-    control: {...value.control, path: config.controlPath},
-    ...(value.statePath && {statePath: path.resolve(read.folder, value.statePath)})
+    control: {...value.control, path: config.control.path},
+    ...(config.statePath && {statePath: config.statePath})
   }
 }
 

@@ -9,14 +9,20 @@ const {findAddon} = require("./native.js")
  * What the addon exports. All data crosses as JSON text.
  *
  * @typedef {object} Addon
- * @property {(socketPath: string, requestJson: string, onLine?: (line: string) => Promise<void>) => Promise<string>} request
- *   sends one control request; resolves to the final line, also when that is an error
+ * @property {new (controlJson: string, requestJson: string) => Request} Request one control request
  * @property {(valueJson: string, problemsJson: string, file: string | null, folder: string) => string} checkConfig
  *   validates a config value
  * @property {(path: string | null, cwd: string) => string} configFile the path of the config file to use
  * @property {(path: string, args: string[], env: NodeJS.ProcessEnv) => string} becomeBinary
  *   replaces this process; returns only to say why it could not
  * @property {() => string} version
+ */
+
+/**
+ * @typedef {object} Request
+ * @property {(onLine?: (line: string) => Promise<void>) => Promise<string>} answer
+ *   sends it; resolves to the final line, also when that is an error
+ * @property {() => void} abandon stops waiting for the answer
  */
 
 /** @type {Addon | undefined} */

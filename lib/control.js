@@ -15,9 +15,9 @@ const {RollbridgeError} = require("./error.js")
  */
 async function sendCommand(config, request, {onProgress, signal} = {}) {
   signal?.throwIfAborted()
-  const {controlPath} = (await requireValidConfig(config)).config
+  const {control} = (await requireValidConfig(config)).config
   signal?.throwIfAborted()
-  const answer = JSON.parse(await finalLine(controlPath, JSON.stringify(request), onProgress, signal))
+  const answer = JSON.parse(await finalLine(JSON.stringify(control), JSON.stringify(request), onProgress, signal))
   const {status, ...fields} = answer
   if (status === "success") return fields
   const {error, code, ...details} = fields
@@ -25,15 +25,19 @@ async function sendCommand(config, request, {onProgress, signal} = {}) {
 }
 
 /**
- * @param {string} controlPath
+ * @param {string} controlJson
  * @param {string} requestJson
  * @param {((progress: any) => void) | undefined} onProgress
  * @param {AbortSignal | undefined} signal
  * @returns {Promise<string>}
  */
-function finalLine(controlPath, requestJson, onProgress, signal) {
+function finalLine(controlJson, requestJson, onProgress, signal) {
   return new Promise((resolve, reject) => {
-    const abort = () => reject(signal?.reason)
+    const request = new (addon().Request)(controlJson, requestJson)
+    const abort = () => {
+      request.abandon()
+      reject(signal?.reason)
+    }
     signal?.addEventListener("abort", abort, {once: true})
 
     // Async, because a callback that throws into native code would end the process.
@@ -47,8 +51,8 @@ function finalLine(controlPath, requestJson, onProgress, signal) {
       }
     }
 
-    addon()
-      .request(controlPath, requestJson, onProgress && onLine)
+    request
+      .answer(onProgress && onLine)
       .then(resolve, reject)
       .finally(() => signal?.removeEventListener("abort", abort))
   })

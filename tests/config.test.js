@@ -21,7 +21,7 @@ test("an object is validated as it is", async () => {
   assert.equal(result.config?.application, "tickets")
   assert.equal(result.config?.processes, 1)
   assert.deepEqual(result.config?.proxy, {host: "127.0.0.1", port: 8400})
-  assert.equal(result.config?.controlPath, "/tmp/rollbridge-tickets.sock")
+  assert.equal(result.config?.control.path, "/tmp/rollbridge-tickets.sock")
 })
 
 test("every issue comes with a fix, and there is no config then", async () => {
