@@ -244,7 +244,7 @@ function searchSyntaxError(path) {
   const attempt = spawnSync(process.execPath, ["--input-type=module", "--eval", program], {
     encoding: "utf8",
     stdio: ["ignore", "ignore", "pipe"],
-    timeout: SYNTAX_SEARCH_MS,
+    timeout: SYNTAX_SEARCH_MS
   })
 
   return (attempt.stderr ?? "").split("\n").map(heading).find(Boolean)

@@ -1,5 +1,6 @@
 
 // The rest runs only in the child process of the Rollbridge binary, appended to config-loader.mjs.
+/* global evaluate, explain */
 
 import {writeSync as writeAnswer} from "node:fs"
 

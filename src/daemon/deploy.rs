@@ -220,8 +220,7 @@ impl Deploy {
             .map(|(id, port)| format!("{id} {port}"))
             .collect::<Vec<_>>()
             .join(", ");
-        self.progress
-            .tell(DeployPhase::Ports, format!("ports: {message}"));
+        self.progress.tell(DeployPhase::Ports, message);
 
         let mut book = self.engine.book();
         let id = self.naming.id.clone();
@@ -381,6 +380,7 @@ impl Deploy {
                 .iter()
                 .find(|one| one.id == definition.id)
                 .cloned();
+            let replaced = known.is_some();
             let process = match known {
                 Some(standing) => {
                     standing.process.refresh(Launch::single(definition, scope));
@@ -406,7 +406,11 @@ impl Deploy {
                 pid: status.pid,
                 port: status.port,
             };
-            let message = format!("{} replaced", definition.id);
+            let message = format!(
+                "{} {}",
+                definition.id,
+                if replaced { "replaced" } else { "started" }
+            );
             self.progress
                 .tell_of(DeployPhase::Singletons, &definition.id, message, detail);
         }

@@ -82,10 +82,11 @@ async fn ask(
         match line.get("status").and_then(Value::as_str) {
             Some("success" | "error") => return Ok(Ok(line)),
             // Awaited, so that every line is seen before the answer.
-            _ => match on_line {
-                Some(on_line) => on_line.call_async(Value::Object(line).to_string()).await?.await?,
-                None => {}
-            },
+            _ => {
+                if let Some(on_line) = on_line {
+                    on_line.call_async(Value::Object(line).to_string()).await?.await?;
+                }
+            }
         }
     }
 }
