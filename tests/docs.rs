@@ -244,3 +244,62 @@ fn the_command_page_has_true_error_codes() {
         assert_eq!(row[1], code.exit_status().to_string(), "exit status of {code}");
     }
 }
+
+#[test]
+fn the_architecture_page_names_every_direct_dependency() {
+    let page = page("architecture.md");
+    let mut documented: BTreeMap<String, String> = BTreeMap::new();
+    for header in [
+        "| crate | version | licence | kept by | why not our own code |",
+        "| package | version | licence | kept by | why |",
+    ] {
+        let rows = rows(&page, header);
+        documented.extend(rows.iter().map(|row| (code(&row[0]).to_owned(), row[1].clone())));
+    }
+    let mut actual = crates();
+    actual.extend(npm_packages());
+    assert_eq!(documented, actual, "dependencies: page left, manifests right");
+}
+
+/// The crates that Cargo.toml names, with their versions.
+fn crates() -> BTreeMap<String, String> {
+    let manifest = fs::read_to_string("Cargo.toml").expect("the manifest is there");
+    let mut crates = BTreeMap::new();
+    let mut inside = false;
+    for line in manifest.lines() {
+        if line.starts_with('[') {
+            inside = line.contains("dependencies");
+        } else if let Some((name, spec)) = line.split_once(" = ").filter(|_| inside) {
+            // Either the version itself, or a table that begins with it.
+            let version = spec.split('"').nth(1).unwrap_or_default();
+            crates.insert(name.to_owned(), version.to_owned());
+        }
+    }
+    crates
+}
+
+fn npm_packages() -> BTreeMap<String, String> {
+    let manifest = fs::read_to_string("package.json").expect("the manifest is there");
+    let manifest: serde_json::Value = serde_json::from_str(&manifest).expect("it is JSON");
+    let groups = ["dependencies", "devDependencies"].map(|group| manifest[group].as_object());
+    let packages = groups.into_iter().flatten().flatten();
+    packages
+        .map(|(name, version)| (name.clone(), version.as_str().unwrap_or_default().to_owned()))
+        .collect()
+}
+
+#[test]
+fn the_pages_name_real_events() {
+    let source = fs::read_to_string("src/events.rs").expect("the events have a file");
+    let page = page("cli.md");
+    let list = page
+        .split("The messages are ")
+        .nth(1)
+        .and_then(|rest| rest.split(". ").next());
+    let mut messages = list
+        .expect("the messages are listed")
+        .split('`')
+        .skip(1)
+        .step_by(2);
+    assert!(messages.all(|message| source.contains(&format!("#[serde(rename = \"{message}\")]"))));
+}
