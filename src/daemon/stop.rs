@@ -65,17 +65,6 @@ impl Engine {
 
     fn find(&self, id: &str) -> Result<Arc<Release>, EngineError> {
         let book = self.book();
-        book.find(id).ok_or_else(|| {
-            let mut known: Vec<String> = book
-                .releases
-                .iter()
-                .map(|release| release.key().id.clone())
-                .collect();
-            known.dedup();
-            EngineError::ReleaseNotFound {
-                id: id.to_owned(),
-                known,
-            }
-        })
+        book.find(id).ok_or_else(|| book.not_found(id))
     }
 }

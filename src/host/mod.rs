@@ -4,6 +4,7 @@
 
 mod direct;
 mod launch;
+mod listeners;
 mod members;
 
 use std::ffi::OsString;
@@ -21,6 +22,7 @@ use tokio::sync::mpsc;
 use crate::error::plain;
 
 pub use direct::DirectHost;
+pub use listeners::{Listener, listeners};
 
 /// What to start: `/bin/sh -c <command>` in a session and process group of its own.
 #[derive(Clone, PartialEq)]

@@ -43,7 +43,11 @@ enum AfterError {
 }
 
 impl Acceptor {
-    pub(super) fn new(listener: TcpListener, seats: Vec<Seat>, max_connections: Arc<AtomicUsize>) -> Acceptor {
+    pub(super) fn new(
+        listener: TcpListener,
+        seats: Vec<Seat>,
+        max_connections: Arc<AtomicUsize>,
+    ) -> Acceptor {
         Acceptor {
             listener,
             seats,

@@ -162,7 +162,8 @@ impl Life {
             (Phase::Active | Phase::Returning, Input::Retired { drain }) => {
                 self.phase = Phase::Draining;
                 self.drain_started_at.get_or_insert(now);
-                let until = now.plus(drain);
+                // A release that was nearly put back has no more time than before.
+                let until = self.drain_started_at.unwrap_or(now).plus(drain);
                 vec![
                     Action::AllowRestarts(false),
                     Action::StopEarly,
@@ -276,11 +277,20 @@ mod tests {
     #[test]
     fn a_draining_release_can_come_back() {
         let reclaimed = [Input::Activated, RETIRED, Input::Reclaimed];
-        assert_eq!(phases(&reclaimed), (Phase::Returning, vec![Action::AllowRestarts(true)]));
+        assert_eq!(
+            phases(&reclaimed),
+            (Phase::Returning, vec![Action::AllowRestarts(true)])
+        );
         for late in [Input::Idle, Input::DrainTimeUp] {
-            assert_eq!(phases(&[&reclaimed[..], &[late]].concat()), (Phase::Returning, Vec::new()));
+            assert_eq!(
+                phases(&[&reclaimed[..], &[late]].concat()),
+                (Phase::Returning, Vec::new())
+            );
         }
-        assert_eq!(phases(&[&reclaimed[..], &[Input::Activated]].concat()).0, Phase::Active);
+        assert_eq!(
+            phases(&[&reclaimed[..], &[Input::Activated]].concat()).0,
+            Phase::Active
+        );
         assert_eq!(phases(&[&reclaimed[..], &[RETIRED]].concat()).0, Phase::Draining);
     }
 

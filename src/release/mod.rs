@@ -13,17 +13,16 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 
 use crate::clock::Timestamp;
-use crate::config::{Config, DeployStrategy, Policy, ProcessDefinition};
+use crate::config::{Config, DeployStrategy, Health, Policy, ProcessDefinition};
 use crate::events::{EventLog, Milestone};
-use crate::host::ProcessHost;
-use crate::process::{Condition, Launch, ManagedProcess, Scope, StartReason, Status};
+use crate::host::{ProcessHost, listeners};
+use crate::process::{Condition, Launch, ManagedProcess, Rules, Scope, StartReason, Status};
 use crate::proxy::Route;
 
 pub use failure::{Cause, Failure};
@@ -81,6 +80,8 @@ pub struct Release {
     life: Mutex<Life>,
     phase: watch::Sender<Phase>,
     drain_watch: Mutex<Option<AbortHandle>>,
+    /// The config it retires by: its own, until another release takes over with a newer one.
+    retires_by: Mutex<Arc<Config>>,
 }
 
 impl Release {
@@ -114,6 +115,7 @@ impl Release {
             life: Mutex::new(Life::default()),
             phase: watch::channel(Phase::Starting).0,
             drain_watch: Mutex::new(None),
+            retires_by: Mutex::new(blueprint.config.clone()),
             blueprint,
         })
     }
@@ -175,9 +177,7 @@ impl Release {
     /// Waits until the web process answers its health check. Fails at once when a process of the release fails.
     pub async fn wait_until_healthy(&self, progress: &Progress) -> Result<(), Failure> {
         let id = &self.proxied.identity().id;
-        let config = &self.blueprint.config;
-        let definition = config.processes.iter().find(|definition| &definition.id == id);
-        let Some(health) = definition.and_then(|definition| definition.health.as_ref()) else {
+        let Some(health) = self.health() else {
             progress.tell(DeployPhase::Health, "no health check is configured");
             return self.check_processes();
         };
@@ -201,6 +201,7 @@ impl Release {
                 Ok(attempt) => {
                     // Whoever answered, a process of this release that is gone by now makes it unfit.
                     self.check_processes()?;
+                    self.look_for_strangers().await;
                     self.events.record(Milestone::ReleaseHealthy {
                         release_id: self.key().id.clone(),
                         probes: attempt.number,
@@ -216,11 +217,41 @@ impl Release {
     /// Every proxy worker sends new requests here.
     pub fn activated(self: &Arc<Self>) {
         self.apply(Input::Activated);
+        self.watch_proxied();
     }
 
-    /// Another release took over: drains for at most `drain`, then stops, all in the background.
-    pub fn retired(self: &Arc<Self>, drain: Duration) {
-        self.apply(Input::Retired { drain });
+    /// Another release took over, by `config`: drains, then stops, all in the background.
+    pub fn retired(self: &Arc<Self>, config: &Arc<Config>) {
+        *self.retires_by.lock().unwrap_or_else(PoisonError::into_inner) = config.clone();
+        for process in self.processes() {
+            if let Some(definition) = config.process(&process.identity().base_id) {
+                process.set_rules(Rules::of(definition));
+            }
+        }
+        self.apply(Input::Retired {
+            drain: config.proxy.drain_timeout,
+        });
+    }
+
+    /// Stops the drain, to put the release back; false if it is too late for that.
+    pub fn reclaim(self: &Arc<Self>) -> bool {
+        self.apply(Input::Reclaimed);
+        self.phase() == Phase::Returning
+    }
+
+    /// Whether its web process runs and, if it is to be asked, answers one fresh health probe with a 2xx.
+    pub async fn answers(&self) -> bool {
+        if self.proxied.status().condition != Condition::Running {
+            return false;
+        }
+        match self.health() {
+            None => true,
+            Some(health) => {
+                let probe = health::probe(&self.blueprint.target, &health.path);
+                let answer = tokio::time::timeout(health.request_timeout, probe).await;
+                answer.is_ok_and(|answer| answer.is_healthy())
+            }
+        }
     }
 
     /// Stops it, wherever it is in its life; returns once nothing of it runs.
@@ -276,18 +307,24 @@ impl Release {
         }
     }
 
+    fn health(&self) -> Option<&Health> {
+        self.blueprint
+            .config
+            .process(&self.proxied.identity().id)?
+            .health
+            .as_ref()
+    }
+
     fn stop_early(&self) {
+        let config = self
+            .retires_by
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         for process in &self.companions {
-            let early = |definition: &&ProcessDefinition| {
-                definition.id == process.identity().base_id && definition.non_blocking_drain
-            };
-            if self
-                .blueprint
-                .config
-                .processes
-                .iter()
-                .any(|definition| early(&definition))
-            {
+            let id = &process.identity().base_id;
+            let definition = config.process(id).or_else(|| self.blueprint.config.process(id));
+            if definition.is_some_and(|definition| definition.non_blocking_drain) {
                 let process = process.clone();
                 tokio::spawn(async move { process.stop().await });
             }
@@ -344,6 +381,29 @@ impl Release {
         self.apply(Input::ProcessesStopped);
     }
 
+    /// Names whoever listens on the release's port without belonging to its web process. Only a warning: a container's
+    /// port is held by its runtime.
+    async fn look_for_strangers(&self) {
+        let address = self.blueprint.target.address;
+        let listening = listeners(address);
+        let members = self.proxied.members().await;
+        if listening
+            .iter()
+            .any(|listener| members.iter().any(|member| member.pid == listener.pid))
+        {
+            return;
+        }
+        for stranger in listening {
+            self.events.record(Milestone::StrangerOnPort {
+                release_id: self.key().id.clone(),
+                process_id: self.proxied.identity().id.clone(),
+                port: address.port(),
+                pid: stranger.pid,
+                command: stranger.command,
+            });
+        }
+    }
+
     fn check_processes(&self) -> Result<(), Failure> {
         match self
             .processes()
@@ -373,7 +433,7 @@ impl Release {
     }
 
     /// Tells the proxy when the web process will not come back, so that nobody waits for it in vain.
-    pub fn watch_proxied(&self) {
+    fn watch_proxied(&self) {
         let proxied = self.proxied.clone();
         let connections = self.route.connections().clone();
         let follow = async move {
@@ -420,27 +480,29 @@ pub async fn start(
     phase: DeployPhase,
     progress: &Progress,
 ) -> Result<(), Failure> {
-    let id = &process.identity().id;
+    if process.status().condition == Condition::Running {
+        return Ok(());
+    }
     process
         .start(reason)
         .await
         .map_err(|error| Failure::start(process, error))?;
-    let status = process.status();
-    let message = match (status.pid, status.port) {
-        (Some(pid), Some(port)) => format!("{id} started, pid {pid}, port {port}"),
-        (Some(pid), None) => format!("{id} started, pid {pid}"),
-        _ => format!("{id} started"),
-    };
+    tell_started(process, "started", phase, progress);
+    Ok(())
+}
+
+/// Tells that a process was just started, or replaced.
+pub fn tell_started(process: &ManagedProcess, how: &str, phase: DeployPhase, progress: &Progress) {
+    let id = &process.identity().id;
+    let Status { pid, port, .. } = process.status();
+    let pid_text = pid.map(|pid| format!(", pid {pid}")).unwrap_or_default();
+    let port_text = port.map(|port| format!(", port {port}")).unwrap_or_default();
     progress.tell_of(
         phase,
         id,
-        message,
-        Detail::Started {
-            pid: status.pid,
-            port: status.port,
-        },
+        format!("{id} {how}{pid_text}{port_text}"),
+        Detail::Started { pid, port },
     );
-    Ok(())
 }
 
 /// Stops processes side by side; returns once nothing of any of them runs.
