@@ -113,6 +113,7 @@ impl Book {
             .iter()
             .map(|release| release.key().id.clone())
             .collect();
+        known.sort_unstable();
         known.dedup();
         EngineError::ReleaseNotFound {
             id: id.to_owned(),
