@@ -2,12 +2,14 @@
 //!
 //! A release never knows of another one. What it does next is decided by the pure machine in [`lifecycle`].
 
+mod checks;
 mod failure;
 pub mod health;
 pub mod lifecycle;
 pub mod ports;
 mod progress;
 pub mod retention;
+mod start;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,21 +17,23 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use crate::clock::Timestamp;
-use crate::config::{Config, DeployStrategy, Health, Policy, ProcessDefinition};
+use crate::config::{Config, DeployStrategy, Policy, ProcessDefinition};
 use crate::events::{EventLog, Milestone};
-use crate::host::{ProcessHost, listeners};
-use crate::process::{Condition, Launch, ManagedProcess, Rules, Scope, StartReason, Status};
+use crate::host::ProcessHost;
+use crate::process::{Condition, Launch, ManagedProcess, Rules, Scope, StartReason};
 use crate::proxy::Route;
 
 pub use failure::{Cause, Failure};
 pub use progress::{DeployPhase, Detail, Progress, Step};
+pub use start::{start, stop_all, tell_started};
 
 use health::Target;
 use lifecycle::{Action, Input, Life, Phase};
+use start::start_all;
 
 /// Names one instance of a release: the same id deployed again is another instance.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -174,46 +178,6 @@ impl Release {
         .await
     }
 
-    /// Waits until the web process answers its health check. Fails at once when a process of the release fails.
-    pub async fn wait_until_healthy(&self, progress: &Progress) -> Result<(), Failure> {
-        let id = &self.proxied.identity().id;
-        let Some(health) = self.health() else {
-            progress.tell(DeployPhase::Health, "no health check is configured");
-            return self.check_processes();
-        };
-        let target = &self.blueprint.target;
-        progress.tell(
-            DeployPhase::Health,
-            format!("asking GET {} on {}", health.path, target.address),
-        );
-        let watch = |attempt: &health::Attempt| {
-            let detail = Detail::Probe {
-                attempt: attempt.number,
-                elapsed: attempt.elapsed,
-            };
-            let message = format!("probe {}: {}", attempt.number, attempt.answer);
-            progress.tell_of(DeployPhase::Health, id, message, detail);
-        };
-        tokio::select! {
-            biased;
-            failed = self.first_failed() => Err(Failure::exited(&failed, "before the release was healthy")),
-            outcome = health::wait_until_healthy(target, health, watch) => match outcome {
-                Ok(attempt) => {
-                    // Whoever answered, a process of this release that is gone by now makes it unfit.
-                    self.check_processes()?;
-                    self.look_for_strangers().await;
-                    self.events.record(Milestone::ReleaseHealthy {
-                        release_id: self.key().id.clone(),
-                        probes: attempt.number,
-                        elapsed_ms: u64::try_from(attempt.elapsed.as_millis()).unwrap_or(u64::MAX),
-                    });
-                    Ok(())
-                }
-                Err(timeout) => Err(Failure::unhealthy(&self.proxied, timeout)),
-            },
-        }
-    }
-
     /// Every proxy worker sends new requests here.
     pub fn activated(self: &Arc<Self>) {
         self.apply(Input::Activated);
@@ -237,21 +201,6 @@ impl Release {
     pub fn reclaim(self: &Arc<Self>) -> bool {
         self.apply(Input::Reclaimed);
         self.phase() == Phase::Returning
-    }
-
-    /// Whether its web process runs and, if it is to be asked, answers one fresh health probe with a 2xx.
-    pub async fn answers(&self) -> bool {
-        if self.proxied.status().condition != Condition::Running {
-            return false;
-        }
-        match self.health() {
-            None => true,
-            Some(health) => {
-                let probe = health::probe(&self.blueprint.target, &health.path);
-                let answer = tokio::time::timeout(health.request_timeout, probe).await;
-                answer.is_ok_and(|answer| answer.is_healthy())
-            }
-        }
     }
 
     /// Stops it, wherever it is in its life; returns once nothing of it runs.
@@ -305,14 +254,6 @@ impl Release {
                 self.phase.send_replace(self.life().phase());
             }
         }
-    }
-
-    fn health(&self) -> Option<&Health> {
-        self.blueprint
-            .config
-            .process(&self.proxied.identity().id)?
-            .health
-            .as_ref()
     }
 
     fn stop_early(&self) {
@@ -381,57 +322,6 @@ impl Release {
         self.apply(Input::ProcessesStopped);
     }
 
-    /// Names whoever listens on the release's port without belonging to its web process. Only a warning: a container's
-    /// port is held by its runtime.
-    async fn look_for_strangers(&self) {
-        let address = self.blueprint.target.address;
-        let listening = listeners(address);
-        let members = self.proxied.members().await;
-        if listening
-            .iter()
-            .any(|listener| members.iter().any(|member| member.pid == listener.pid))
-        {
-            return;
-        }
-        for stranger in listening {
-            self.events.record(Milestone::StrangerOnPort {
-                release_id: self.key().id.clone(),
-                process_id: self.proxied.identity().id.clone(),
-                port: address.port(),
-                pid: stranger.pid,
-                command: stranger.command,
-            });
-        }
-    }
-
-    fn check_processes(&self) -> Result<(), Failure> {
-        match self
-            .processes()
-            .find(|process| process.status().condition.is_at_rest())
-        {
-            Some(process) => Err(Failure::exited(process, "before the release was healthy")),
-            None => Ok(()),
-        }
-    }
-
-    /// The first of its processes that will not come up again by itself.
-    async fn first_failed(&self) -> ManagedProcess {
-        let mut waiting = JoinSet::new();
-        for process in self.processes().cloned() {
-            waiting.spawn(async move {
-                process
-                    .wait_for(|status: &Status| status.condition.is_at_rest())
-                    .await;
-                process
-            });
-        }
-        match waiting.join_next().await {
-            Some(Ok(process)) => process,
-            // A release always has a web process, and waiting for a status neither panics nor is aborted.
-            _ => std::future::pending().await,
-        }
-    }
-
     /// Tells the proxy when the web process will not come back, so that nobody waits for it in vain.
     fn watch_proxied(&self) {
         let proxied = self.proxied.clone();
@@ -459,58 +349,4 @@ impl Release {
 
 fn is_handoff(definition: &ProcessDefinition) -> bool {
     definition.policy == Policy::Service && definition.deploy_strategy == DeployStrategy::Handoff
-}
-
-async fn start_all(
-    processes: &[ManagedProcess],
-    reason: StartReason,
-    phase: DeployPhase,
-    progress: &Progress,
-) -> Result<(), Failure> {
-    for process in processes {
-        start(process, reason, phase, progress).await?;
-    }
-    Ok(())
-}
-
-/// Starts one process for a deploy and tells so.
-pub async fn start(
-    process: &ManagedProcess,
-    reason: StartReason,
-    phase: DeployPhase,
-    progress: &Progress,
-) -> Result<(), Failure> {
-    if process.status().condition == Condition::Running {
-        return Ok(());
-    }
-    process
-        .start(reason)
-        .await
-        .map_err(|error| Failure::start(process, error))?;
-    tell_started(process, "started", phase, progress);
-    Ok(())
-}
-
-/// Tells that a process was just started, or replaced.
-pub fn tell_started(process: &ManagedProcess, how: &str, phase: DeployPhase, progress: &Progress) {
-    let id = &process.identity().id;
-    let Status { pid, port, .. } = process.status();
-    let pid_text = pid.map(|pid| format!(", pid {pid}")).unwrap_or_default();
-    let port_text = port.map(|port| format!(", port {port}")).unwrap_or_default();
-    progress.tell_of(
-        phase,
-        id,
-        format!("{id} {how}{pid_text}{port_text}"),
-        Detail::Started { pid, port },
-    );
-}
-
-/// Stops processes side by side; returns once nothing of any of them runs.
-pub async fn stop_all(processes: impl Iterator<Item = &ManagedProcess>) {
-    let mut stopping = JoinSet::new();
-    for process in processes {
-        let process = process.clone();
-        stopping.spawn(async move { process.stop().await });
-    }
-    while stopping.join_next().await.is_some() {}
 }
