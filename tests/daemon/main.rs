@@ -1,0 +1,7 @@
+//! The daemon as its users meet it: the real binary, real processes, real traffic.
+//!
+//! What runs is looked up in /proc.
+#![cfg(target_os = "linux")]
+
+mod deploying;
+mod support;
