@@ -4,4 +4,6 @@
 #![cfg(target_os = "linux")]
 
 mod deploying;
+mod environment;
+mod load;
 mod support;

@@ -18,6 +18,7 @@ pub struct Setup {
     config: Value,
     environment: Vec<(String, String)>,
     ports: PortBlock,
+    ignored_signal: Option<&'static str>,
 }
 
 impl Setup {
@@ -38,6 +39,7 @@ impl Setup {
             }),
             environment: Vec::new(),
             ports: PortBlock::claim(),
+            ignored_signal: None,
         }
     }
 
@@ -85,6 +87,12 @@ impl Setup {
         self
     }
 
+    /// The daemon is started by somebody who ignores this signal, as `nohup` does.
+    pub fn ignoring(mut self, signal: &'static str) -> Setup {
+        self.ignored_signal = Some(signal);
+        self
+    }
+
     /// One of the setup's own ports. The last four are never given to the web process.
     pub fn port(&self, index: u16) -> u16 {
         self.ports.port(index)
@@ -123,7 +131,16 @@ impl Setup {
         let path = self.folder().join("rollbridge.json");
         std::fs::write(&path, self.config.to_string()).expect("the config is written");
         let tag = format!("{}", self.folder().display());
-        let child = rollbridge()
+        let mut command = match self.ignored_signal {
+            None => rollbridge(),
+            Some(signal) => {
+                let mut shell = Command::new("/bin/sh");
+                let script = format!("trap '' {signal}; exec \"$0\" \"$@\"");
+                shell.args(["-c", &script, env!("CARGO_BIN_EXE_rollbridge")]);
+                shell
+            }
+        };
+        let child = command
             .args(["daemon", "--config"])
             .arg(&path)
             .env(super::living::TAG, &tag)
