@@ -5,5 +5,7 @@
 
 mod deploying;
 mod environment;
+mod failing;
 mod load;
 mod support;
+mod unstartable;

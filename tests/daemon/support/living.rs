@@ -6,18 +6,20 @@ use nix::unistd::Pid;
 /// The variable by which a test's processes are known.
 pub const TAG: &str = "DAEMON_TEST_FOLDER";
 
-/// The live processes that carry `tag`. Zombies do not count.
+/// The live processes that carry `tag`, by rising pid. Zombies do not count.
 pub fn tagged(tag: &str) -> Vec<i32> {
     let wanted = format!("{TAG}={tag}");
     let entries = std::fs::read_dir("/proc").expect("a mounted /proc").flatten();
-    entries
+    let mut pids: Vec<i32> = entries
         .filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok())
         .filter(|pid| {
             let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
             let mut variables = environment.split(|byte| *byte == 0);
             variables.any(|variable| variable == wanted.as_bytes()) && is_alive(*pid)
         })
-        .collect()
+        .collect();
+    pids.sort_unstable();
+    pids
 }
 
 /// Whether the process exists and is no zombie.
