@@ -95,6 +95,14 @@ impl Book {
         let newest_live = instances().rfind(|release| !release.phase().is_over());
         newest_live.or_else(|| instances().next_back()).cloned()
     }
+
+    /// The newest instance of an id, live or over.
+    fn newest(&self, id: &str) -> Option<Arc<Release>> {
+        self.releases
+            .iter()
+            .rfind(|release| release.key().id == id)
+            .cloned()
+    }
 }
 
 impl Engine {
