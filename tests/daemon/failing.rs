@@ -120,7 +120,8 @@ fn a_signal_that_ends_the_web_process_is_named() {
 
 #[test]
 fn a_web_process_that_leaves_children_behind_leaves_none() {
-    let daemon = Setup::new().process(web_unless_told()).start();
+    let web = web_unless_told().set("gracefulStopMs", 200);
+    let daemon = Setup::new().process(web).start();
     tell(
         &daemon,
         "v1",

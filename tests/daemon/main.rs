@@ -4,8 +4,10 @@
 #![cfg(target_os = "linux")]
 
 mod deploying;
+mod draining;
 mod environment;
 mod failing;
 mod load;
+mod stopping;
 mod support;
 mod unstartable;
