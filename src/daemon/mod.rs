@@ -120,6 +120,14 @@ impl Book {
             known,
         }
     }
+
+    /// The newest instance of an id, live or over.
+    fn newest(&self, id: &str) -> Option<Arc<Release>> {
+        self.releases
+            .iter()
+            .rfind(|release| release.key().id == id)
+            .cloned()
+    }
 }
 
 impl Engine {
