@@ -17,7 +17,7 @@ test("the example's config is valid and uses all four policies", async () => {
 })
 
 test("tickets outlive a deploy, and the releases differ", async (t) => {
-  const {deploy, proxyPort} = await runningTicketServer(t)
+  const {daemon, deploy, proxyPort} = await runningTicketServer(t)
   const origin = `http://127.0.0.1:${proxyPort}`
   /** @type {(address: string) => Promise<any>} */
   const json = async (address) => (await fetch(origin + address)).json()
