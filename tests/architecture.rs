@@ -97,8 +97,14 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
 }
 
 fn without_tests(text: &str) -> &str {
-    text.find("\n#[cfg(test)]\nmod tests")
-        .map_or(text, |end| &text[..=end])
+    [
+        "\n#[cfg(test)]\nmod tests",
+        "\n#[cfg(all(test, target_os = \"linux\"))]\nmod tests",
+    ]
+    .iter()
+    .filter_map(|start| text.find(start))
+    .min()
+    .map_or(text, |end| &text[..=end])
 }
 
 /// The code with a space for every character of a comment or a literal.

@@ -223,7 +223,6 @@ mod tests {
         assert_eq!(usage.members[0].pid, kinship.leader);
         let stranger = Kinship {
             leader: i32::MAX,
-            born: 0,
             token: "nobody's".to_owned(),
         };
         assert_eq!(
