@@ -50,7 +50,7 @@ export async function measure() {
         value: median(replaced),
         unit: "ms",
         goal: 5,
-        how: `from SIGKILL to the event `process started`, ${crashes} times, restartDelayMs 0`
+        how: `from SIGKILL to the event "process started", ${crashes} times, restartDelayMs 0`
       }
     ]
   } finally {
