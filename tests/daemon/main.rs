@@ -8,6 +8,7 @@ mod draining;
 mod environment;
 mod failing;
 mod load;
+mod shutdown;
 mod stopping;
 mod support;
 mod unstartable;
