@@ -3,12 +3,16 @@
 //! What runs is looked up in /proc.
 #![cfg(target_os = "linux")]
 
+mod crashing;
 mod deploying;
 mod draining;
 mod environment;
 mod failing;
 mod load;
+mod payload;
+mod protocol;
 mod shutdown;
+mod starting;
 mod stopping;
 mod support;
 mod unstartable;
