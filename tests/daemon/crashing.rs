@@ -3,7 +3,7 @@
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-use crate::support::{Daemon, Process, Setup, Traffic, send, wait_for, wait_until};
+use crate::support::{Daemon, Process, Setup, Traffic, is_alive, send, wait_for, wait_until};
 
 fn pid(process: &Value) -> i32 {
     i32::try_from(process["pid"].as_i64().expect("it runs")).expect("a pid")
@@ -107,7 +107,9 @@ fn requests_wait_while_the_web_process_comes_back() {
     let daemon = Setup::new().process(web).proxy("holdTimeoutMs", 30_000).start();
     daemon.deploy("v1").succeeds();
     // Nothing is in flight when it dies: what is, cannot be saved.
-    send(pid(&daemon.process("v1", "web")), Signal::SIGKILL);
+    let leader = pid(&daemon.process("v1", "web"));
+    send(leader, Signal::SIGKILL);
+    wait_until("it is dead", || !is_alive(leader));
     let traffic = Traffic::start(daemon.proxy_address(), 8, 0);
     traffic.promise(1);
     wait_until("everybody has been answered", || traffic.requests() >= 80);
@@ -152,13 +154,8 @@ fn a_companion_may_crash_while_its_release_starts() {
     let companion = Process::companion("worker")
         .running("mkdir first && exit 1; touch second; exec sleep 1000")
         .set("restartDelayMs", 0);
-    let app = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/daemon/apps/web.js");
-    let web = Process::web().running("while [ ! -f second ]; do sleep 0.01; done; exec node $APP");
-    let daemon = Setup::new()
-        .env("APP", app)
-        .process(web)
-        .process(companion)
-        .start();
+    let web = Process::web_after("while [ ! -f second ]; do sleep 0.01; done");
+    let daemon = Setup::new().process(web).process(companion).start();
     daemon.deploy("v1").succeeds();
     assert_eq!(worker(&daemon)["restarts"], 1);
 }

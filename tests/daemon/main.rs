@@ -11,6 +11,7 @@ mod failing;
 mod load;
 mod payload;
 mod protocol;
+mod queueing;
 mod shutdown;
 mod starting;
 mod stopping;

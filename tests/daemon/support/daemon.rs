@@ -225,6 +225,7 @@ impl Daemon {
 }
 
 impl Drop for Daemon {
+    #[expect(clippy::print_stderr, reason = "it is shown with the failure of the test")]
     fn drop(&mut self) {
         let child = self.child.get_mut();
         // It may have ended already.
