@@ -3,11 +3,17 @@
 //! What runs is looked up in /proc.
 #![cfg(target_os = "linux")]
 
+mod crashing;
 mod deploying;
 mod draining;
 mod environment;
 mod failing;
 mod load;
+mod payload;
+mod protocol;
+mod queueing;
+mod shutdown;
+mod starting;
 mod stopping;
 mod support;
 mod unstartable;

@@ -13,10 +13,10 @@ mod wire;
 
 pub use client::Client;
 pub use daemon::Daemon;
-pub use living::{describe, is_alive, send};
+pub use living::{is_alive, send};
 pub use patience::{PATIENCE, wait_for, wait_until};
 pub use process::Process;
-pub use setup::{Setup, rollbridge};
+pub use setup::Setup;
 pub use story::{position, told};
 pub use traffic::Traffic;
 pub use wire::{Reply, Wire};
