@@ -251,7 +251,11 @@ impl Supervisor {
 
     async fn carry_out(&mut self, action: Action) -> Option<Input> {
         match action {
-            Action::Spawn(reason) => return Some(self.start(reason).await),
+            Action::Spawn(reason) => {
+                // Nothing of it lives: who waited for the stop has it, even though a start follows at once.
+                self.answer_stoppers();
+                return Some(self.start(reason).await);
+            }
             Action::RunHook(hook, limit) => return self.run_hook(hook, limit),
             Action::EndHook => self.hook = None,
             Action::Signal(signal) => self.signal(signal),
@@ -452,7 +456,12 @@ impl Supervisor {
             .for_each(|answer| drop(answer.send(Err(failure.clone()))));
         // Published before the answers, so that whoever was answered sees it.
         self.publish();
+        self.answer_stoppers();
+    }
+
+    fn answer_stoppers(&mut self) {
         for answer in self.stoppers.drain(..) {
+            // Whoever asked may have left.
             let _ = answer.send(());
         }
     }
