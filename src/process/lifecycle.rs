@@ -11,8 +11,14 @@
 //!
 //! It never looks at a clock, a process or a channel: `supervisor.rs` does, and carries the actions out.
 
+#[cfg(test)]
+mod properties;
 mod rules;
 mod state;
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod world;
 
 use std::time::Duration;
 
@@ -311,11 +317,7 @@ impl Life {
     fn time_up(&mut self, now: Timestamp) -> Vec<Action> {
         match self.state {
             State::Backoff { .. } => self.spawn(StartReason::Crash),
-            State::Stopping(stop) if stop.stage == StopStage::Draining => {
-                let mut actions = vec![Action::EndHook];
-                actions.extend(self.terminate(stop, now));
-                actions
-            }
+            State::Stopping(stop) if stop.stage == StopStage::Draining => self.terminate(stop, now),
             State::Stopping(stop) if stop.stage == StopStage::Terminating => {
                 self.state = State::Stopping(Stop {
                     stage: StopStage::Killing,
@@ -370,7 +372,8 @@ impl Life {
             Some(_) => Action::RunHook(Hook::Stop, self.rules.hook_limit()),
             None => Action::Signal(self.rules.stop_signal),
         };
-        vec![Action::WatchMembers, ask, self.end_of_grace(now)]
+        // A drain command may still run, if the rules changed meanwhile.
+        vec![Action::EndHook, Action::WatchMembers, ask, self.end_of_grace(now)]
     }
 
     fn end_of_grace(&self, now: Timestamp) -> Action {

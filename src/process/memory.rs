@@ -10,6 +10,9 @@ use crate::clock::Timestamp;
 use crate::config::MemoryPolicy;
 use crate::host::{BoxFuture, ChildId, Depth, ProcessHost, Usage};
 
+/// What timers can tell apart.
+const SHORTEST_INTERVAL: Duration = Duration::from_millis(1);
+
 /// Where the last measurement lay.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
@@ -64,6 +67,7 @@ pub(super) struct MemoryCheck {
     child: ChildId,
     /// What was measured so far.
     pub gauge: Gauge,
+    interval: Duration,
     due: Instant,
     asked: Option<BoxFuture<'static, Usage>>,
 }
@@ -74,13 +78,19 @@ impl MemoryCheck {
         MemoryCheck {
             child,
             gauge: Gauge::default(),
+            interval,
             due: Instant::now() + until_due(Timestamp::now(), interval),
             asked: None,
         }
     }
 
+    /// How far apart the measurements are.
+    pub fn interval(&self) -> Duration {
+        self.interval
+    }
+
     /// Waits for the next measurement and returns it. Giving up the wait loses nothing.
-    pub async fn next(&mut self, host: &dyn ProcessHost, interval: Duration) -> u64 {
+    pub async fn next(&mut self, host: &dyn ProcessHost) -> u64 {
         if self.asked.is_none() {
             tokio::time::sleep_until(self.due).await;
         }
@@ -89,7 +99,11 @@ impl MemoryCheck {
             .get_or_insert_with(|| host.usage(self.child, Depth::Total));
         let usage = asked.await;
         self.asked = None;
-        self.due = Instant::now() + until_due(Timestamp::now(), interval);
+        // In step with the others even after a pause, such as the machine's sleep.
+        let now = Instant::now();
+        while self.due <= now {
+            self.due += self.interval.max(SHORTEST_INTERVAL);
+        }
         usage.rss_bytes
     }
 }

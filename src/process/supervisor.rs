@@ -1,5 +1,6 @@
 //! The task that owns one process: it feeds what happens into the state machine and carries out what comes back.
 
+mod current;
 mod measuring;
 mod report;
 #[cfg(test)]
@@ -13,6 +14,7 @@ use nix::sys::signal::Signal;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
+use self::current::{Current, Look};
 use self::measuring::next_measurement;
 use super::hook::RunningHook;
 use super::launch::{Launch, new_token};
@@ -22,11 +24,7 @@ use super::output::Output;
 use super::{Command, Condition, Identity, StartError, Status};
 use crate::clock::{SteadyClock, Timestamp};
 use crate::events::{EventLog, Milestone};
-use crate::host::{Child, ChildEvent, ProcessHost, SpawnSpec};
-
-/// While a dead leader's group is watched: how soon after each other we look, at first and at most.
-const FIRST_LOOK: Duration = Duration::from_millis(5);
-const SLOWEST_LOOK: Duration = Duration::from_millis(100);
+use crate::host::{ChildEvent, ProcessHost};
 
 /// How long the pipes may take to end once every member is gone; only a stranger who holds one makes it that long.
 const LAST_WORDS: Duration = Duration::from_millis(50);
@@ -86,23 +84,6 @@ fn launch_rules(launch: &Launch) -> super::lifecycle::Rules {
     super::lifecycle::Rules::of(launch.definition())
 }
 
-/// The child that runs now, or that ended and left members behind.
-struct Current {
-    child: Child,
-    spec: SpawnSpec,
-    leader_ended: bool,
-    /// Its event channel has ended: every pipe is closed and the exit was told.
-    silent: bool,
-    killing: bool,
-    signalled_at: Option<Instant>,
-}
-
-/// When to look for live members, and how long to wait after that.
-struct Look {
-    at: Instant,
-    pause: Duration,
-}
-
 struct Supervisor {
     setting: Setting,
     life: Life,
@@ -121,6 +102,7 @@ impl Supervisor {
     async fn run(mut self) {
         let mut abandoned = false;
         while !(abandoned && self.condition().is_at_rest()) {
+            let next_look = self.next_look();
             let input = tokio::select! {
                 command = self.setting.inbox.recv(), if !abandoned => match command {
                     Some(command) => self.take(command),
@@ -131,12 +113,12 @@ impl Supervisor {
                 },
                 event = next_event(&mut self.child) => self.take_event(event),
                 (hook, outcome) = next_hook_end(&mut self.hook) => Some(self.take_hook_end(hook, outcome)),
-                rss_bytes = next_measurement(&mut self.memory, self.life.rules().memory.as_ref(), &*self.setting.host) => self.take_measurement(rss_bytes),
+                rss_bytes = next_measurement(&mut self.memory, &*self.setting.host) => self.take_measurement(rss_bytes),
                 () = wait_until(self.wake) => {
                     self.wake = None;
                     Some(Input::TimeUp)
                 }
-                () = wait_until(self.look.as_ref().map(|look| look.at)) => self.look_for_members(),
+                () = wait_until(next_look) => self.look_for_members(),
             };
             if let Some(input) = input {
                 self.apply(input).await;
@@ -187,6 +169,9 @@ impl Supervisor {
             }
             Some(ChildEvent::Exited(exit)) => {
                 current.leader_ended = true;
+                if let Some(look) = &mut self.look {
+                    *look = Look::soon();
+                }
                 let (id, pid) = (current.child.id, current.child.pid);
                 locked(&self.setting.output).finish(Timestamp::now());
                 self.report_exit(pid, exit);
@@ -210,17 +195,20 @@ impl Supervisor {
         Input::HookEnded { well }
     }
 
+    /// As long as the leader lives there is nothing to look for.
+    fn next_look(&self) -> Option<Instant> {
+        let look = self.look.as_ref()?;
+        let leader_ended = self.child.as_ref().is_none_or(|current| current.leader_ended);
+        leader_ended.then_some(look.at)
+    }
+
     /// The leader's end is an event; the end of what it left behind must be looked for.
     fn look_for_members(&mut self) -> Option<Input> {
         let (Some(look), Some(current)) = (self.look.as_mut(), self.child.as_ref()) else {
             self.look = None;
             return None;
         };
-        look.pause = (look.pause * 2).min(SLOWEST_LOOK);
-        look.at = Instant::now() + look.pause;
-        if !current.leader_ended {
-            return None;
-        }
+        look.postpone();
         if self.setting.host.members(current.child.id).is_empty() {
             return Some(Input::AllGone);
         }
@@ -258,16 +246,17 @@ impl Supervisor {
 
     async fn carry_out(&mut self, action: Action) -> Option<Input> {
         match action {
-            Action::Spawn(reason) => return Some(self.start(reason).await),
+            Action::Spawn(reason) => {
+                // Nothing of it lives: who waited for the stop has it, even though a start follows at once.
+                self.answer_stoppers();
+                return Some(self.start(reason).await);
+            }
             Action::RunHook(hook, limit) => return self.run_hook(hook, limit),
             Action::EndHook => self.hook = None,
             Action::Signal(signal) => self.signal(signal),
             Action::Kill => self.kill(),
             Action::WatchMembers => {
-                self.look = Some(Look {
-                    at: Instant::now() + FIRST_LOOK,
-                    pause: FIRST_LOOK,
-                });
+                self.look = Some(Look::soon());
             }
             Action::Forget => self.forget().await,
             Action::Wake(at) => self.wake = Some(Instant::now() + at.since(self.clock.now())),
@@ -419,10 +408,7 @@ impl Supervisor {
         });
         // Sent again at every look until nobody is left.
         let _ = self.setting.host.signal(id, Signal::SIGKILL);
-        self.look = Some(Look {
-            at: Instant::now() + FIRST_LOOK,
-            pause: FIRST_LOOK,
-        });
+        self.look = Some(Look::soon());
     }
 
     async fn forget(&mut self) {
@@ -459,7 +445,12 @@ impl Supervisor {
             .for_each(|answer| drop(answer.send(Err(failure.clone()))));
         // Published before the answers, so that whoever was answered sees it.
         self.publish();
+        self.answer_stoppers();
+    }
+
+    fn answer_stoppers(&mut self) {
         for answer in self.stoppers.drain(..) {
+            // Whoever asked may have left.
             let _ = answer.send(());
         }
     }

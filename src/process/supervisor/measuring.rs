@@ -3,7 +3,6 @@
 use super::super::lifecycle::{Input, State};
 use super::super::memory::{Level, MemoryCheck};
 use super::Supervisor;
-use crate::config::MemoryPolicy;
 use crate::host::ProcessHost;
 
 impl Supervisor {
@@ -12,8 +11,14 @@ impl Supervisor {
         let running = matches!(self.life.state(), State::Running { .. });
         match (&self.life.rules().memory, &self.child) {
             (Some(policy), Some(current)) if running => {
-                self.memory
-                    .get_or_insert_with(|| MemoryCheck::begin(current.child.id, policy.check_interval));
+                let interval = policy.check_interval;
+                if self
+                    .memory
+                    .as_ref()
+                    .is_none_or(|check| check.interval() != interval)
+                {
+                    self.memory = Some(MemoryCheck::begin(current.child.id, interval));
+                }
             }
             _ => self.memory = None,
         }
@@ -33,13 +38,9 @@ impl Supervisor {
 }
 
 /// Waits for the next measurement, if there is one to come.
-pub(super) async fn next_measurement(
-    check: &mut Option<MemoryCheck>,
-    policy: Option<&MemoryPolicy>,
-    host: &dyn ProcessHost,
-) -> u64 {
-    match (check, policy) {
-        (Some(check), Some(policy)) => check.next(host, policy.check_interval).await,
-        _ => std::future::pending().await,
+pub(super) async fn next_measurement(check: &mut Option<MemoryCheck>, host: &dyn ProcessHost) -> u64 {
+    match check {
+        Some(check) => check.next(host).await,
+        None => std::future::pending().await,
     }
 }
