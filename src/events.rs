@@ -54,6 +54,27 @@ pub enum Milestone {
         code: String,
         process_id: Option<String>,
     },
+    #[serde(rename = "rollback starting")]
+    RollbackStarting { release_id: String, instance: u64 },
+    #[serde(rename = "rollback finished")]
+    RollbackFinished { release_id: String, elapsed_ms: u64 },
+    #[serde(rename = "rollback failed")]
+    RollbackFailed {
+        release_id: String,
+        phase: String,
+        code: String,
+        process_id: Option<String>,
+    },
+    #[serde(rename = "stranger on port")]
+    StrangerOnPort {
+        release_id: String,
+        process_id: String,
+        port: u16,
+        pid: i32,
+        command: String,
+    },
+    #[serde(rename = "process restart requested")]
+    ProcessRestartRequested { process_id: String },
     #[serde(rename = "release draining")]
     ReleaseDraining {
         release_id: String,
@@ -125,6 +146,20 @@ pub enum Milestone {
         release_id: Option<String>,
         max_restarts: u32,
         window_ms: u64,
+    },
+    #[serde(rename = "memory warning")]
+    MemoryWarning {
+        process_id: String,
+        release_id: Option<String>,
+        rss_bytes: u64,
+        warn_bytes: u64,
+    },
+    #[serde(rename = "memory limit exceeded")]
+    MemoryLimitExceeded {
+        process_id: String,
+        release_id: Option<String>,
+        rss_bytes: u64,
+        limit_bytes: u64,
     },
     #[serde(rename = "hook failed")]
     HookFailed {

@@ -6,6 +6,7 @@
 mod hook;
 mod launch;
 pub mod lifecycle;
+pub mod memory;
 mod output;
 pub mod restart;
 mod supervisor;
@@ -20,10 +21,10 @@ use crate::clock::Timestamp;
 use crate::config::Policy;
 use crate::error::ErrorCode;
 use crate::events::EventLog;
-use crate::host::{Exit, ProcessHost};
+use crate::host::{BoxFuture, ChildId, Depth, Exit, Member, ProcessHost, Usage};
 
 pub use launch::{Launch, Scope};
-pub use lifecycle::StartReason;
+pub use lifecycle::{Rules, StartReason};
 pub use output::{LogLine, Output};
 
 /// What names a managed process.
@@ -82,6 +83,8 @@ pub struct Status {
     pub condition: Condition,
     /// The release its current or next start belongs to.
     pub release_id: String,
+    /// Its name towards the host while anything of it lives.
+    pub child: Option<ChildId>,
     /// The leader's pid while anything of it lives.
     pub pid: Option<i32>,
     /// Its port, if it has one.
@@ -94,6 +97,10 @@ pub struct Status {
     pub started_at: Option<Timestamp>,
     /// How often it was started again after a crash.
     pub restarts: u32,
+    /// How often it was started again because it held too much memory; not counted in `restarts`.
+    pub memory_restarts: u32,
+    /// When that last happened.
+    pub last_memory_restart_at: Option<Timestamp>,
     /// When the pending restart comes.
     pub next_restart_at: Option<Timestamp>,
     /// Why it was last started.
@@ -126,6 +133,13 @@ pub enum StartError {
 }
 
 impl StartError {
+    /// The process that did not start.
+    pub fn process_id(&self) -> &str {
+        match self {
+            StartError::Spawn { process_id, .. } | StartError::Stopped { process_id } => process_id,
+        }
+    }
+
     /// The code of the deploy error this leads to.
     pub fn code(&self) -> ErrorCode {
         match self {
@@ -143,12 +157,15 @@ enum Command {
     Stop(oneshot::Sender<()>),
     AllowRestarts(bool),
     Refresh(Box<Launch>),
+    SetRules(Box<Rules>),
+    Members(oneshot::Sender<Vec<Member>>),
 }
 
 /// A handle on one managed process. When the last handle goes, so does the process.
 #[derive(Clone, Debug)]
 pub struct ManagedProcess {
     identity: Arc<Identity>,
+    host: Arc<dyn ProcessHost>,
     commands: mpsc::UnboundedSender<Command>,
     status: watch::Receiver<Status>,
     output: Arc<Mutex<Output>>,
@@ -167,7 +184,7 @@ impl ManagedProcess {
         let (commands, inbox) = mpsc::unbounded_channel();
         let (publish, status) = watch::channel(supervisor::first_status(&launch));
         supervisor::spawn(supervisor::Setting {
-            host,
+            host: host.clone(),
             events,
             identity: identity.clone(),
             launch,
@@ -178,6 +195,7 @@ impl ManagedProcess {
         });
         ManagedProcess {
             identity,
+            host,
             commands,
             status,
             output,
@@ -189,9 +207,22 @@ impl ManagedProcess {
         &self.identity
     }
 
+    /// Whether `id` means it: its own id, or the base id of all replicas.
+    pub fn is_called(&self, id: &str) -> bool {
+        self.identity.id == id || self.identity.base_id == id
+    }
+
     /// What can be seen of it now.
     pub fn status(&self) -> Status {
         self.status.borrow().clone()
+    }
+
+    /// The memory it holds now, member by member; `None` while nothing of it lives. The question is put by this very
+    /// call: whoever wants to know of many processes calls this for all of them before the first await, and one look
+    /// at the system answers them all.
+    pub fn usage(&self) -> Option<BoxFuture<'static, Usage>> {
+        let child = self.status.borrow().child?;
+        Some(self.host.usage(child, Depth::Members))
     }
 
     /// Its recent output, oldest line first.
@@ -232,6 +263,16 @@ impl ManagedProcess {
     /// From now on (re)starts use `launch`.
     pub fn refresh(&self, launch: Launch) {
         self.tell(Command::Refresh(Box::new(launch)));
+    }
+
+    /// From now on it is stopped and restarted by `rules`; what it is started from stays as it is.
+    pub fn set_rules(&self, rules: Rules) {
+        self.tell(Command::SetRules(Box::new(rules)));
+    }
+
+    /// Its live members.
+    pub async fn members(&self) -> Vec<Member> {
+        self.ask(Command::Members).await.unwrap_or_default()
     }
 
     /// Waits until `wanted` is true of its status, and returns that status.
