@@ -24,12 +24,6 @@ const DOORS: &[&str] = &["src/lib.rs", "src/main.rs"];
 /// The most lines a file may have before its unit tests.
 const MOST_LINES: usize = 500;
 
-/// Files that are over the limit and wait to be split, with the most lines they may have meanwhile.
-const TO_BE_SPLIT: &[(&str, usize)] = &[
-    ("src/process/lifecycle.rs", 700),
-    ("src/process/supervisor.rs", 700),
-];
-
 /// One source file, reduced to what the rules are about.
 struct Source {
     /// Its path from the root of the checkout.
@@ -387,14 +381,10 @@ fn rooms_use_only_rooms_below_them() {
 
 #[test]
 fn a_file_can_be_read_in_one_sitting() {
-    let limit = |path: &str| {
-        let waiting = TO_BE_SPLIT.iter().find(|(file, _)| *file == path);
-        waiting.map_or(MOST_LINES, |(_, most)| *most)
-    };
     let long: Vec<String> = sources()
         .into_iter()
         .map(|source| (without_tests(&source.text).lines().count(), source.path))
-        .filter(|(lines, path)| *lines > limit(path))
+        .filter(|(lines, _)| *lines > MOST_LINES)
         .map(|(lines, path)| format!("{path}: {lines} lines"))
         .collect();
     assert!(
