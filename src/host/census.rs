@@ -139,7 +139,8 @@ fn usage(found: &[Found], depth: Depth) -> Usage {
     }
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(target_os = "linux")]
+#[cfg(test)]
 mod tests {
     use std::process::{Child, Command, Stdio};
 

@@ -243,8 +243,8 @@ impl Deploy {
     async fn undo(&self, phase: DeployPhase, failure: &Failure) {
         self.progress.tell(phase, format!("failed: {failure}; undoing"));
         match &self.release {
-            // It goes on draining where it was.
-            Some(release) if release.phase() == Phase::Returning => release.retired(&self.config),
+            // It goes on draining where it was, by the config that is still in force.
+            Some(release) if release.phase() == Phase::Returning => release.retired(&self.engine.config()),
             // Its ports follow when it is over.
             Some(release) => release.undo().await,
             None => self.engine.book().ports.release(self.reserved.iter().copied()),

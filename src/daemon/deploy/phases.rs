@@ -7,7 +7,7 @@ use crate::config::{ProcessDefinition, check_reload};
 use crate::daemon::request::pin;
 use crate::daemon::standing::{Standing, services, singletons};
 use crate::events::Milestone;
-use crate::process::{Launch, ManagedProcess, StartReason};
+use crate::process::{Launch, ManagedProcess, Scope, StartReason};
 use crate::release::lifecycle::Phase;
 use crate::release::{Cause, DeployPhase, Failure, Release, start, tell_started};
 
@@ -59,16 +59,16 @@ impl Deploy {
             // Noted first, so that a cancel lets it drain again.
             self.release = Some(target.clone());
             if target.answers().await {
-                self.ports = target.blueprint().ports.clone();
                 let message = format!(
                     "{} is still there and healthy: it is put back as it is",
                     self.naming.id
                 );
                 self.progress.tell(DeployPhase::Ports, message);
-                return Ok(());
+                return self.reserve_standing_ports().await;
             }
             self.release = None;
-            target.retired(&self.config);
+            // By the config in force: this rollback has not brought its own into force yet.
+            target.retired(&self.engine.config());
         }
         self.reserve_ports().await
     }
@@ -76,6 +76,7 @@ impl Deploy {
     /// Starts the persistent services that do not run, then the release's own handoff services.
     async fn start_services(&mut self) -> Result<(), Failure> {
         let release = self.release();
+        let scope = self.standing_scope();
         let config = self.config.clone();
         for definition in services(&config) {
             let known = self
@@ -89,13 +90,11 @@ impl Deploy {
                 Some(service) if !service.process.status().condition.is_at_rest() => continue,
                 Some(service) => {
                     // Given up or stopped: what it was last started from may be gone.
-                    service
-                        .process
-                        .refresh(Launch::single(definition, &release.blueprint().scope));
+                    service.process.refresh(Launch::single(definition, &scope));
                     service.process
                 }
                 None => {
-                    let process = self.stand_beside(definition, &release);
+                    let process = self.stand_beside(definition, &scope);
                     let standing = Standing {
                         id: definition.id.clone(),
                         process: process.clone(),
@@ -110,10 +109,18 @@ impl Deploy {
         release.start_handoffs(self.reason, &self.progress).await
     }
 
-    fn stand_beside(&self, definition: &ProcessDefinition, release: &Release) -> ManagedProcess {
+    fn stand_beside(&self, definition: &ProcessDefinition, scope: &Arc<Scope>) -> ManagedProcess {
         let (host, events) = (self.engine.inner.host.clone(), self.engine.inner.events.clone());
-        let launch = Launch::single(definition, &release.blueprint().scope);
-        ManagedProcess::supervise(host, events, launch, true)
+        ManagedProcess::supervise(host, events, Launch::single(definition, scope), true)
+    }
+
+    /// The release's scope with the ports of today: a release that is put back does not know those of the services and
+    /// singletons that came after it.
+    fn standing_scope(&self) -> Arc<Scope> {
+        let release = self.release();
+        let mut scope = Scope::clone(&release.blueprint().scope);
+        scope.ports = self.ports.clone();
+        Arc::new(scope)
     }
 
     async fn check_health(&self) -> Result<(), Failure> {
@@ -153,17 +160,16 @@ impl Deploy {
     /// Points services at the new release for their next start, then replaces singletons one at a time. One that fails
     /// does not keep the others on the old release.
     async fn replace_singletons(&mut self) -> Result<(), Failure> {
-        let release = self.release();
-        let scope = &release.blueprint().scope;
+        let scope = self.standing_scope();
         let config = self.config.clone();
         for service in self.engine.book().services.iter() {
             if let Some(definition) = config.process(&service.id) {
-                service.process.refresh(Launch::single(definition, scope));
+                service.process.refresh(Launch::single(definition, &scope));
             }
         }
         let mut first_failure = Ok(());
         for definition in singletons(&config) {
-            let replaced = self.replace_singleton(definition, &release).await;
+            let replaced = self.replace_singleton(definition, &scope).await;
             first_failure = first_failure.and(replaced);
         }
         first_failure
@@ -172,7 +178,7 @@ impl Deploy {
     async fn replace_singleton(
         &self,
         definition: &ProcessDefinition,
-        release: &Release,
+        scope: &Arc<Scope>,
     ) -> Result<(), Failure> {
         let known = self
             .engine
@@ -184,13 +190,11 @@ impl Deploy {
         let how = if known.is_some() { "replaced" } else { "started" };
         let process = match known {
             Some(standing) => {
-                standing
-                    .process
-                    .refresh(Launch::single(definition, &release.blueprint().scope));
+                standing.process.refresh(Launch::single(definition, scope));
                 standing.process
             }
             None => {
-                let process = self.stand_beside(definition, release);
+                let process = self.stand_beside(definition, scope);
                 let standing = Standing {
                     id: definition.id.clone(),
                     process: process.clone(),

@@ -29,6 +29,22 @@ impl Deploy {
         Ok(())
     }
 
+    /// For a release that is put back with the ports it has: services and singletons may have come since.
+    pub(super) async fn reserve_standing_ports(&mut self) -> Result<(), Failure> {
+        let config = self.config.clone();
+        let host = resolve(&config.proxy.upstream_host).await?;
+        let target = self.release();
+        self.ports = target.blueprint().ports.clone();
+        for definition in config
+            .processes
+            .iter()
+            .filter(|definition| keeps_port(definition))
+        {
+            self.reserve_port(definition, host)?;
+        }
+        Ok(())
+    }
+
     fn reserve_port(&mut self, definition: &ProcessDefinition, host: IpAddr) -> Result<(), Failure> {
         let Some(spec) = &definition.port else {
             return Ok(());

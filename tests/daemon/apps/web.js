@@ -6,12 +6,14 @@ const http = require("node:http")
 
 const release = process.env.ROLLBRIDGE_RELEASE_ID
 const pingStatus = Number(process.env.PING_STATUS ?? 200)
+// While this file exists the app is not healthy.
+const unhealthyFile = process.env.UNHEALTHY_FILE
 
 const server = http.createServer((request, response) => {
   const url = new URL(request.url, "http://app")
   switch (url.pathname) {
     case "/ping":
-      response.statusCode = pingStatus
+      response.statusCode = unhealthyFile && fs.existsSync(unhealthyFile) ? 500 : pingStatus
       response.end("pong\n")
       break
     // Begins to answer, and ends once the named file exists.
@@ -27,6 +29,9 @@ const server = http.createServer((request, response) => {
     }
     case "/pid":
       response.end(String(process.pid))
+      break
+    case "/forwarded-for":
+      response.end(request.headers["x-forwarded-for"])
       break
     default:
       response.end(release)

@@ -3,6 +3,7 @@
 mod client;
 mod daemon;
 mod living;
+mod operations;
 mod patience;
 mod ports;
 mod process;
@@ -14,6 +15,7 @@ mod wire;
 pub use client::Client;
 pub use daemon::Daemon;
 pub use living::{is_alive, send};
+pub use operations::{has_said, pid};
 pub use patience::{PATIENCE, wait_for, wait_until};
 pub use process::Process;
 pub use setup::Setup;

@@ -38,6 +38,14 @@ impl Wire {
         reply
     }
 
+    /// The same with one more header field.
+    pub fn get_with(&mut self, path: &str, field: &str) -> Reply {
+        self.send(&format!("GET {path} HTTP/1.1\r\nhost: shop\r\n{field}\r\n\r\n"));
+        let mut reply = self.head();
+        reply.body = self.body(&reply).expect("a whole body");
+        reply
+    }
+
     /// Sends a request without reading its answer.
     pub fn ask(&mut self, path: &str) {
         self.send(&format!("GET {path} HTTP/1.1\r\nhost: shop\r\n\r\n"));
