@@ -10,6 +10,9 @@
 //!
 //! States in parentheses show as `draining` and `starting`: the release's processes are on their way out.
 
+#[cfg(test)]
+mod properties;
+
 use std::time::Duration;
 
 use crate::clock::Timestamp;
