@@ -312,6 +312,28 @@ export interface DeployOptions extends ConfigOption {
   signal?: AbortSignal | undefined
 }
 
+export interface RollbackOptions extends ConfigOption {
+  /** The release to go back to. Default: the one that was active before. */
+  releaseId?: string | undefined
+  /** Queue behind a running deploy instead of failing with `deploy_in_progress`. */
+  wait?: boolean | undefined
+  /** Told about each step. If it throws, the promise is rejected with that error and the rollback goes on. */
+  onProgress?: ((progress: DeployProgress) => void) | undefined
+  /** Ends the waiting: the promise is rejected with the signal's reason, and the rollback goes on in the daemon. */
+  signal?: AbortSignal | undefined
+}
+
+export interface RestartOptions extends ConfigOption {
+  /** One process by its id (`worker#0`), or every replica by the base id (`worker`). */
+  process?: string | undefined
+  /** Only processes of this policy. */
+  policy?: "companion" | "singleton" | "service" | undefined
+}
+
+export interface RestartResult {
+  restarted: string[]
+}
+
 export type DeployPhase =
   | "config"
   | "ports"
@@ -349,6 +371,15 @@ export interface ShutdownResult {
 
 /** Starts a new release, checks its health and switches traffic to it. Resolves once it is active. */
 export function deploy(options: DeployOptions): Promise<DeployResult>
+
+/**
+ * Goes back to the release that was active before the present one, or to `releaseId`. A release that still drains and
+ * is healthy is put back as it is; otherwise it is started again. Code only: nothing undoes a database migration.
+ */
+export function rollback(options?: RollbackOptions): Promise<DeployResult>
+
+/** Restarts processes in place, one after another; never the proxied one. Resolves to the ids of those restarted. */
+export function restart(options?: RestartOptions): Promise<RestartResult>
 
 /** What the daemon runs at the moment. */
 export function status(options?: ConfigOption): Promise<Status>

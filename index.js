@@ -48,6 +48,17 @@ async function deploy(options) {
   return sendCommand(config, request, {onProgress, signal})
 }
 
+/** @type {typeof import("./index.js").rollback} */
+async function rollback({config, releaseId, wait, onProgress, signal} = {}) {
+  const request = {command: "rollback", releaseId, wait, progress: onProgress && true}
+  return sendCommand(config, request, {onProgress, signal})
+}
+
+/** @type {typeof import("./index.js").restart} */
+async function restart({config, process: processId, policy} = {}) {
+  return sendCommand(config, {command: "restart", processId, policy})
+}
+
 /** @type {typeof import("./index.js").status} */
 async function status({config} = {}) {
   return sendCommand(config, {command: "status"})
@@ -64,4 +75,15 @@ async function shutdown({config} = {}) {
 }
 
 // Plain names only: that is what makes `import { deploy } from "rollbridge"` work for ES modules.
-module.exports = {RollbridgeError, defineConfig, deploy, loadConfig, shutdown, status, stop, validateConfig}
+module.exports = {
+  RollbridgeError,
+  defineConfig,
+  deploy,
+  loadConfig,
+  restart,
+  rollback,
+  shutdown,
+  status,
+  stop,
+  validateConfig
+}

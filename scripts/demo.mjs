@@ -96,7 +96,15 @@ async function tellStory() {
   await drained("first")
   await moreRequests()
 
-  tell("Version 2 was not what we wanted: going back to version 1.")
+  tell("Version 2 was not what we wanted: rolling back.")
+  await rollBack("1", "first")
+  const pidBefore = await webPid("second")
+  tell("It was, after all: rolling back once more, while the viewers still hold version 2.")
+  await rollBack("2", "second")
+  expect((await webPid("second")) === pidBefore, "the release that was still draining was restarted")
+  tell(`Nothing was started for that: its web process is still process ${pidBefore}.`)
+  await moreRequests()
+
   await deploy("1", "third")
   await moveViewersTo("1")
   await drained("second")
@@ -132,6 +140,28 @@ async function tellStory() {
     expect(answering === version, `after the deploy of version ${version}, version ${answering} answers`)
     await started.status()
     tell(`Release "${releaseId}" is active: new requests are answered by version ${version}.`)
+  }
+
+  /**
+   * @param {string} version
+   * @param {string} releaseId
+   */
+  async function rollBack(version, releaseId) {
+    const {activeReleaseId} = await rollbridge.rollback({
+      config,
+      onProgress: ({phase, message}) => tell(`  ${phase}: ${message}`)
+    })
+    expect(activeReleaseId === releaseId, `the rollback went to ${activeReleaseId}`)
+    const answering = await visitors.versionNow()
+    expect(answering === version, `after the rollback to version ${version}, version ${answering} answers`)
+    tell(`Release "${releaseId}" is active again: new requests are answered by version ${version}.`)
+  }
+
+  /** @param {string} releaseId */
+  async function webPid(releaseId) {
+    const {releases} = await started.status()
+    const release = releases.find((one) => one.releaseId === releaseId && one.state !== "stopped")
+    return release?.processes.find(({policy}) => policy === "proxied")?.pid
   }
 
   async function sharedProcesses() {

@@ -54,6 +54,27 @@ pub enum Milestone {
         code: String,
         process_id: Option<String>,
     },
+    #[serde(rename = "rollback starting")]
+    RollbackStarting { release_id: String, instance: u64 },
+    #[serde(rename = "rollback finished")]
+    RollbackFinished { release_id: String, elapsed_ms: u64 },
+    #[serde(rename = "rollback failed")]
+    RollbackFailed {
+        release_id: String,
+        phase: String,
+        code: String,
+        process_id: Option<String>,
+    },
+    #[serde(rename = "stranger on port")]
+    StrangerOnPort {
+        release_id: String,
+        process_id: String,
+        port: u16,
+        pid: i32,
+        command: String,
+    },
+    #[serde(rename = "process restart requested")]
+    ProcessRestartRequested { process_id: String },
     #[serde(rename = "release draining")]
     ReleaseDraining {
         release_id: String,

@@ -21,10 +21,14 @@ pub(super) enum Command {
     Daemon,
     /// Start a release, check its health, switch traffic to it, and let the old one drain.
     Deploy(DeployOptions),
+    /// Go back to the release that was active before, or to the one named.
+    Rollback(RollbackOptions),
     /// Print how things stand, as JSON.
     Status,
     /// Stop the active release, or the one named; services stay.
     Stop(StopOptions),
+    /// Restart processes in place: all but the proxied one, one by its id, or those of a policy.
+    Restart(RestartOptions),
     /// Stop every process and end the daemon.
     Shutdown,
     /// Print the daemon's recent events.
@@ -53,6 +57,29 @@ pub(super) struct DeployOptions {
     /// Print each step on stderr, also when it is not a terminal.
     #[arg(long)]
     pub progress: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RollbackOptions {
+    /// Which release; without it the one that was active before.
+    #[arg(long, value_name = "ID")]
+    pub release_id: Option<String>,
+    /// Queue behind a running deploy instead of failing.
+    #[arg(long)]
+    pub wait: bool,
+    /// Print each step on stderr, also when it is not a terminal.
+    #[arg(long)]
+    pub progress: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RestartOptions {
+    /// One process, such as worker#0, or all replicas by their base id.
+    #[arg(long, value_name = "ID")]
+    pub process: Option<String>,
+    /// The processes of a policy: companion, singleton or service.
+    #[arg(long)]
+    pub policy: Option<String>,
 }
 
 #[derive(Debug, Args)]

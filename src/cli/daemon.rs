@@ -4,7 +4,6 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nix::sys::resource::{Resource, getrlimit};
 use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -15,17 +14,13 @@ use crate::config::{self, Config, ConfigFile, Issue, Loaded};
 use crate::control::client::Client;
 use crate::control::server::Server;
 use crate::control::socket::is_live;
-use crate::daemon::{Engine, Start};
+use crate::daemon::{ConfigSource, Engine, Start};
 use crate::error::{ErrorCode, plain};
 use crate::events::EventLog;
 use crate::host::DirectHost;
-use crate::proxy::Settings;
 
 /// How long a daemon that is in our way may take to say who it is.
 const INTRODUCTION: Duration = Duration::from_secs(2);
-
-/// Descriptors left for processes, pipes and clients of the control socket.
-const RESERVED_DESCRIPTORS: u64 = 256;
 
 pub(super) async fn run(file: &ConfigFile) -> Result<(), Failure> {
     let Loaded { config, warnings, .. } = config::load(file).await?;
@@ -35,8 +30,8 @@ pub(super) async fn run(file: &ConfigFile) -> Result<(), Failure> {
     let log = LogWriter::start()
         .map_err(|error| Failure::internal(format!("cannot start the log writer: {error}")))?;
     let start = Start {
-        proxy: proxy_settings(&config),
         config,
+        source: ConfigSource::File(file.clone()),
         listener,
         host: Arc::new(DirectHost::new()),
         events: Arc::new(EventLog::new(log.sink())),
@@ -96,29 +91,6 @@ fn listen(config: &Config) -> Result<TcpListener, Failure> {
             plain(&error)
         ))
     })
-}
-
-fn proxy_settings(config: &Config) -> Settings {
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    Settings {
-        workers: cores,
-        trusted_proxies: config.proxy.trusted_proxies.clone(),
-        max_connections: config
-            .proxy
-            .max_connections
-            .unwrap_or_else(affordable_connections),
-        client_idle_timeout: config.proxy.client_idle_timeout,
-        hold_timeout: config.proxy.hold_timeout,
-        max_held_requests: config.proxy.max_held_requests,
-    }
-}
-
-/// Each client may need a second descriptor, for its upstream.
-fn affordable_connections() -> usize {
-    let limit = getrlimit(Resource::RLIMIT_NOFILE).map_or(1024, |(soft, _)| soft);
-    usize::try_from(limit.saturating_sub(RESERVED_DESCRIPTORS) / 2)
-        .unwrap_or(usize::MAX)
-        .max(64)
 }
 
 /// A second daemon on the same socket is refused before it takes anything, with the name of the first.

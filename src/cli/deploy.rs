@@ -1,14 +1,11 @@
 //! `rollbridge deploy`.
 
-use std::io::IsTerminal;
-
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::args::DeployOptions;
 use super::failure::Failure;
-use super::output;
+use super::{output, progress};
 use crate::config::ConfigFile;
-use crate::control::client::Line;
 use crate::error::ErrorCode;
 
 pub(super) async fn run(file: &ConfigFile, options: &DeployOptions) -> Result<(), Failure> {
@@ -21,7 +18,6 @@ pub(super) async fn run(file: &ConfigFile, options: &DeployOptions) -> Result<()
             "--release-path must be valid UTF-8",
         ));
     };
-    let show_progress = options.progress || std::io::stderr().is_terminal();
     let request = json!({
         "command": "deploy",
         "releasePath": release_path,
@@ -29,20 +25,10 @@ pub(super) async fn run(file: &ConfigFile, options: &DeployOptions) -> Result<()
         "revision": options.revision,
         "wait": options.wait,
         "waitDrained": options.wait_drained,
-        "progress": show_progress,
+        "progress": progress::is_wanted(options.progress),
     });
     let mut client = super::connect(file).await?;
-    let answer = super::ask(&mut client, request, tell_progress).await?;
+    let answer = super::ask(&mut client, request, progress::tell).await?;
     output::print_json(&answer);
     Ok(())
-}
-
-fn tell_progress(line: Line) {
-    let text = |field: &str| {
-        line.get(field)
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-            .to_owned()
-    };
-    output::tell(&format!("{:<10} {}", text("phase"), text("message")));
 }

@@ -9,6 +9,9 @@ mod events;
 mod failure;
 mod log_writer;
 mod output;
+mod progress;
+mod restart;
+mod rollback;
 mod shutdown;
 mod status;
 mod stop;
@@ -54,6 +57,8 @@ async fn execute(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let done = match &arguments.command {
         Command::Daemon => daemon::run(&file).await,
         Command::Deploy(options) => deploy::run(&file, options).await,
+        Command::Rollback(options) => rollback::run(&file, options).await,
+        Command::Restart(options) => restart::run(&file, options).await,
         Command::Status => status::run(&file).await,
         Command::Stop(options) => stop::run(&file, options).await,
         Command::Shutdown => shutdown::run(&file).await,

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::daemon::DeployRequest;
+use crate::config::Policy;
+use crate::daemon::{DeployRequest, RestartRequest, RollbackRequest};
 use crate::error::ErrorCode;
 
 /// A request from a client.
@@ -13,6 +14,10 @@ use crate::error::ErrorCode;
 pub enum Request {
     /// Deploy a release.
     Deploy(DeployOptions),
+    /// Go back to an earlier release.
+    Rollback(RollbackOptions),
+    /// Restart processes in place.
+    Restart(RestartRequest),
     /// How things stand.
     Status,
     /// Stop a release.
@@ -60,6 +65,57 @@ impl DeployOptions {
     }
 }
 
+/// Parameters of `rollback`.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RollbackOptions {
+    release_id: Option<String>,
+    #[serde(default)]
+    wait: Option<bool>,
+    #[serde(default)]
+    progress: Option<bool>,
+}
+
+impl RollbackOptions {
+    /// What the engine is asked to do.
+    pub fn to_engine(&self) -> RollbackRequest {
+        RollbackRequest {
+            release_id: self.release_id.clone(),
+            wait: self.wait.unwrap_or(false),
+        }
+    }
+
+    /// Whether to send progress lines.
+    pub fn progress(&self) -> bool {
+        self.progress.unwrap_or(false)
+    }
+}
+
+/// Parameters of `restart`, as they come.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RestartOptions {
+    process_id: Option<String>,
+    policy: Option<String>,
+}
+
+impl RestartOptions {
+    fn to_engine(&self) -> Result<RestartRequest, RequestError> {
+        let policy = match self.policy.as_deref() {
+            None => None,
+            Some(word) => Some(Policy::parse(word).ok_or_else(|| {
+                RequestError::Malformed(format!(
+                    "policy must be companion, singleton or service (proxied is never restarted), not {word:?}"
+                ))
+            })?),
+        };
+        Ok(RestartRequest {
+            process_id: self.process_id.clone(),
+            policy,
+        })
+    }
+}
+
 /// Parameters of `stop`.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -102,13 +158,17 @@ impl RequestError {
 }
 
 /// Every command, for messages.
-const COMMANDS: [&str; 5] = ["deploy", "status", "stop", "events", "shutdown"];
+const COMMANDS: [&str; 7] = [
+    "deploy", "rollback", "status", "stop", "restart", "events", "shutdown",
+];
 
 impl Request {
     /// The command's name.
     pub fn command(&self) -> &'static str {
         match self {
             Request::Deploy(_) => "deploy",
+            Request::Rollback(_) => "rollback",
+            Request::Restart(_) => "restart",
             Request::Status => "status",
             Request::Stop(_) => "stop",
             Request::Events(_) => "events",
@@ -140,6 +200,8 @@ impl Request {
     fn of(command: &str, parameters: Map<String, Value>) -> Result<Request, RequestError> {
         Ok(match command {
             "deploy" => Request::Deploy(read(command, parameters)?),
+            "rollback" => Request::Rollback(read(command, parameters)?),
+            "restart" => Request::Restart(read::<RestartOptions>(command, parameters)?.to_engine()?),
             "status" => Request::Status,
             "stop" => Request::Stop(read(command, parameters)?),
             "events" => Request::Events(read(command, parameters)?),
@@ -200,6 +262,7 @@ mod tests {
                 "wrong parameters of deploy",
             ),
             (r#"{"command":"stop","releaseId":[]}"#, "wrong parameters of stop"),
+            (r#"{"command":"restart","policy":"web"}"#, "policy must be"),
             (r#"{"command":"events","limit":-1}"#, "wrong parameters of events"),
             (r#"{"command":"dance"}"#, "unknown command \"dance\""),
             ("\u{0}", "one JSON object on a line"),

@@ -4,17 +4,34 @@ use serde_json::json;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
 
-use super::request::{DeployOptions, EventsOptions, Request};
+use super::request::{EventsOptions, Request};
 use super::session::{Client, Left};
 use super::wire;
-use crate::daemon::Engine;
-use crate::release::Progress;
+use crate::daemon::{Engine, EngineError, Outgoing};
+use crate::release::{Progress, Step};
 
 /// Carries out one request and answers it.
 pub(super) async fn respond(client: &mut Client, engine: &Engine, request: Request) -> Result<(), Left> {
     let command = request.command();
     match request {
-        Request::Deploy(options) => deploy(client, engine, &options).await,
+        Request::Deploy(options) => {
+            let (progress, steps) = progress(options.progress());
+            let deploying = engine.deploy(options.to_engine(), progress);
+            switch_over(client, engine, command, deploying, steps, options.wait_drained()).await
+        }
+        Request::Rollback(options) => {
+            let (progress, steps) = progress(options.progress());
+            let rolling_back = engine.rollback(options.to_engine(), progress);
+            switch_over(client, engine, command, rolling_back, steps, false).await
+        }
+        Request::Restart(request) => match engine.restart(request).await {
+            Ok(restarted) => {
+                client
+                    .send(&wire::success(json!({ "restarted": restarted })))
+                    .await
+            }
+            Err(error) => client.fail(engine, command, wire::engine_error(&error)).await,
+        },
         Request::Status => status(client, engine).await,
         Request::Stop(options) => match engine.stop(options.release_id.as_deref()).await {
             Ok(()) => status(client, engine).await,
@@ -43,20 +60,36 @@ async fn status(client: &mut Client, engine: &Engine) -> Result<(), Left> {
     client.send(&wire::success(wire::status(&status))).await
 }
 
-async fn deploy(client: &mut Client, engine: &Engine, options: &DeployOptions) -> Result<(), Left> {
-    let (sender, mut steps) = mpsc::unbounded_channel();
-    let progress = if options.progress() {
-        Progress::to(sender)
-    } else {
-        Progress::default()
-    };
-    let mut deploying = std::pin::pin!(engine.deploy(options.to_engine(), progress));
+type Steps = mpsc::UnboundedReceiver<Step>;
+
+fn progress(wanted: bool) -> (Progress, Steps) {
+    let (sender, steps) = mpsc::unbounded_channel();
+    (
+        if wanted {
+            Progress::to(sender)
+        } else {
+            Progress::default()
+        },
+        steps,
+    )
+}
+
+/// Waits for a deploy or rollback, passing its steps on as they come.
+async fn switch_over(
+    client: &mut Client,
+    engine: &Engine,
+    command: &str,
+    switching: impl Future<Output = Result<Outgoing, EngineError>>,
+    mut steps: Steps,
+    wait_drained: bool,
+) -> Result<(), Left> {
+    let mut switching = std::pin::pin!(switching);
     let outcome = loop {
         tokio::select! {
             biased;
             Some(step) = steps.recv() => client.send(&wire::progress(&step)).await?,
-            outcome = &mut deploying => break outcome,
-            // Leaving drops a deploy that still stands in the queue; one that has begun goes on without us.
+            outcome = &mut switching => break outcome,
+            // Leaving drops an operation that still stands in the queue; one that has begun goes on without us.
             () = client.left() => return Err(Left),
         }
     };
@@ -65,7 +98,7 @@ async fn deploy(client: &mut Client, engine: &Engine, options: &DeployOptions) -
     }
     match outcome {
         Ok(outgoing) => {
-            if let Some(previous) = outgoing.previous.filter(|_| options.wait_drained()) {
+            if let Some(previous) = outgoing.previous.filter(|_| wait_drained) {
                 tokio::select! {
                     () = previous.wait_until_over() => {}
                     () = client.left() => return Err(Left),
@@ -75,7 +108,7 @@ async fn deploy(client: &mut Client, engine: &Engine, options: &DeployOptions) -
                 .send(&wire::success(wire::deployed(&outgoing.deployed)))
                 .await
         }
-        Err(error) => client.fail(engine, "deploy", wire::engine_error(&error)).await,
+        Err(error) => client.fail(engine, command, wire::engine_error(&error)).await,
     }
 }
 

@@ -22,6 +22,9 @@ pub fn error(code: ErrorCode, message: &str) -> Map<String, Value> {
 /// What the engine refused or failed to do.
 pub fn engine_error(failed: &EngineError) -> Map<String, Value> {
     let mut line = error(failed.code(), &failed.to_string());
+    if let EngineError::Restart(error) = failed {
+        line.insert("processId".into(), error.process_id().into());
+    }
     if let EngineError::Deploy(deploy) = failed {
         let failure = &deploy.failure;
         line.insert("phase".into(), deploy.phase.as_str().into());

@@ -17,7 +17,7 @@ impl Engine {
             release.wait_until_over().await;
             let mut book = engine.book();
             book.ports.release(ports);
-            book.forget_old_releases(&engine.inner.config.release_retention, Timestamp::now());
+            book.forget_old_releases(&engine.config().release_retention, Timestamp::now());
         });
     }
 }
@@ -41,5 +41,8 @@ impl Book {
             .collect();
         self.releases
             .retain(|release| !old.iter().any(|old| Arc::ptr_eq(old, release)));
+        let releases = &self.releases;
+        self.activations
+            .retain(|key| releases.iter().any(|release| release.key() == key));
     }
 }

@@ -3,6 +3,7 @@
 use thiserror::Error;
 
 use crate::error::ErrorCode;
+use crate::process::StartError;
 use crate::release::{DeployPhase, Failure};
 
 /// A refused or failed command.
@@ -28,9 +29,47 @@ pub enum EngineError {
         /// The ids there are.
         known: Vec<String>,
     },
-    /// A deploy failed.
+    /// The release asked for never became active.
+    #[error("release {id:?} never became active, so there is nothing to go back to; deploy it again instead")]
+    NeverActive {
+        /// Its id.
+        id: String,
+    },
+    /// The release asked for serves already.
+    #[error("release {id:?} is active already")]
+    AlreadyActive {
+        /// Its id.
+        id: String,
+    },
+    /// There is no earlier release.
+    #[error("no earlier release is known to go back to; deploy the one you want")]
+    NoPreviousRelease,
+    /// No process has this id.
+    #[error("no process {id:?} is there to restart; {}", known_processes(.known))]
+    ProcessNotFound {
+        /// The id asked for.
+        id: String,
+        /// The ids there are.
+        known: Vec<String>,
+    },
+    /// The web process cannot be restarted in place.
+    #[error(
+        "the proxied process is never restarted in place, for its requests would be lost; deploy the release again"
+    )]
+    ProxiedNotRestartable,
+    /// A process did not come up again.
+    #[error("restart failed: {0}")]
+    Restart(StartError),
+    /// A deploy or rollback failed.
     #[error(transparent)]
     Deploy(#[from] Box<DeployFailure>),
+}
+
+fn known_processes(ids: &[String]) -> String {
+    match ids {
+        [] => "nothing has been deployed yet".to_owned(),
+        ids => format!("known processes: {}", ids.join(", ")),
+    }
 }
 
 fn known_ids(ids: &[String]) -> String {
@@ -46,6 +85,8 @@ fn known_ids(ids: &[String]) -> String {
 pub struct DeployFailure {
     /// The release that was to be deployed.
     pub release_id: String,
+    /// Whether it was a rollback.
+    pub is_rollback: bool,
     /// The phase it failed in.
     pub phase: DeployPhase,
     /// What went wrong.
@@ -64,6 +105,7 @@ impl DeployFailure {
 fn describe(failed: &DeployFailure) -> String {
     let DeployFailure {
         release_id,
+        is_rollback,
         phase,
         failure,
         active_release_id,
@@ -72,11 +114,12 @@ fn describe(failed: &DeployFailure) -> String {
     if failed.is_behind_the_switch() {
         return format!("traffic is on {release_id}, but phase {phase} failed: {failure}");
     }
+    let what = if *is_rollback { "rollback to" } else { "deploy of" };
     let serving = match active_release_id {
         Some(active) => format!("{active} keeps serving"),
         None => "no release is active".to_owned(),
     };
-    format!("deploy of {release_id} failed in phase {phase}: {failure}; {serving}")
+    format!("{what} {release_id} failed in phase {phase}, {serving}: {failure}")
 }
 
 impl EngineError {
@@ -87,6 +130,12 @@ impl EngineError {
             EngineError::ShuttingDown(_) => ErrorCode::ShuttingDown,
             EngineError::DeployInProgress { .. } => ErrorCode::DeployInProgress,
             EngineError::ReleaseNotFound { .. } => ErrorCode::ReleaseNotFound,
+            EngineError::NeverActive { .. } => ErrorCode::ReleaseNotFound,
+            EngineError::AlreadyActive { .. } => ErrorCode::AlreadyActive,
+            EngineError::NoPreviousRelease => ErrorCode::NoPreviousRelease,
+            EngineError::ProcessNotFound { .. } => ErrorCode::ProcessNotFound,
+            EngineError::ProxiedNotRestartable => ErrorCode::ProxiedNotRestartable,
+            EngineError::Restart(error) => error.code(),
             EngineError::Deploy(failed) if failed.is_behind_the_switch() => ErrorCode::PostSwitchFailed,
             EngineError::Deploy(failed) => failed.failure.code(),
         }

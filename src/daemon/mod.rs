@@ -6,8 +6,12 @@ mod deploy;
 mod drain;
 mod error;
 mod request;
+mod restart;
+mod rollback;
 mod sequence;
+mod settings;
 mod shutdown;
+mod source;
 mod standing;
 pub mod status;
 mod stop;
@@ -24,13 +28,15 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Config;
 use crate::events::{EventLog, Milestone};
 use crate::host::ProcessHost;
-use crate::proxy::{Proxy, Settings};
+use crate::proxy::Proxy;
 use crate::release::ports::PortBook;
 use crate::release::{Release, ReleaseKey};
 
-pub use deploy::Deployed;
+pub use deploy::{Deployed, Outgoing};
 pub use error::{DeployFailure, EngineError};
-pub use request::DeployRequest;
+pub use request::{DeployRequest, RollbackRequest};
+pub use restart::RestartRequest;
+pub use source::ConfigSource;
 pub use status::Status;
 
 use standing::Standing;
@@ -42,8 +48,8 @@ pub struct Start {
     pub config: Config,
     /// The proxy's listener, bound already.
     pub listener: TcpListener,
-    /// How proxy workers behave.
-    pub proxy: Settings,
+    /// Where the config is read again.
+    pub source: ConfigSource,
     /// Starts the processes.
     pub host: Arc<dyn ProcessHost>,
     /// Where milestones go.
@@ -60,7 +66,8 @@ pub struct Engine {
 
 #[derive(Debug)]
 struct Inner {
-    config: Arc<Config>,
+    config: Mutex<Arc<Config>>,
+    source: ConfigSource,
     host: Arc<dyn ProcessHost>,
     events: Arc<EventLog>,
     environment: Arc<BTreeMap<OsString, OsString>>,
@@ -78,9 +85,13 @@ struct Inner {
 struct Book {
     releases: Vec<Arc<Release>>,
     active: Option<ReleaseKey>,
+    /// Every release that became active, in that order; kept as long as the release is.
+    activations: Vec<ReleaseKey>,
     services: Vec<Standing>,
     singletons: Vec<Standing>,
     ports: PortBook,
+    /// Ports of services and singletons, by id, for the daemon's life.
+    kept_ports: BTreeMap<String, u16>,
 }
 
 impl Book {
@@ -95,6 +106,28 @@ impl Book {
         let newest_live = instances().rfind(|release| !release.phase().is_over());
         newest_live.or_else(|| instances().next_back()).cloned()
     }
+
+    fn not_found(&self, id: &str) -> EngineError {
+        let mut known: Vec<String> = self
+            .releases
+            .iter()
+            .map(|release| release.key().id.clone())
+            .collect();
+        known.sort_unstable();
+        known.dedup();
+        EngineError::ReleaseNotFound {
+            id: id.to_owned(),
+            known,
+        }
+    }
+
+    /// The newest instance of an id, live or over.
+    fn newest(&self, id: &str) -> Option<Arc<Release>> {
+        self.releases
+            .iter()
+            .rfind(|release| release.key().id == id)
+            .cloned()
+    }
 }
 
 impl Engine {
@@ -102,20 +135,21 @@ impl Engine {
     pub fn start(start: Start) -> std::io::Result<Engine> {
         let Start {
             config,
+            source,
             listener,
-            proxy,
             host,
             events,
             environment,
         } = start;
-        let proxy = Proxy::start(listener, proxy)?;
+        let proxy = Proxy::start(listener, settings::of(&config))?;
         let address = proxy.local_address();
         events.record(Milestone::ProxyListening {
             host: address.ip().to_string(),
             port: address.port(),
         });
         let inner = Inner {
-            config: Arc::new(config),
+            config: Mutex::new(Arc::new(config)),
+            source,
             host,
             events,
             environment: Arc::new(environment),
@@ -131,8 +165,25 @@ impl Engine {
     }
 
     /// The config in force.
-    pub fn config(&self) -> &Config {
-        &self.inner.config
+    pub fn config(&self) -> Arc<Config> {
+        self.inner
+            .config
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Puts a config into force that a deploy has switched with.
+    fn adopt(&self, config: &Arc<Config>) {
+        *self.inner.config.lock().unwrap_or_else(PoisonError::into_inner) = config.clone();
+        self.inner.proxy.configure(settings::of(config));
+    }
+
+    fn refuse_when_closing(&self, what: &'static str) -> Result<(), EngineError> {
+        match self.inner.closing.is_cancelled() {
+            true => Err(EngineError::ShuttingDown(what)),
+            false => Ok(()),
+        }
     }
 
     /// Where the milestones go.

@@ -22,6 +22,15 @@ pub struct DeployRequest {
     pub wait: bool,
 }
 
+/// A rollback as asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RollbackRequest {
+    /// The release to go back to; the one active before without it.
+    pub release_id: Option<String>,
+    /// Whether to queue behind a deploy instead of failing.
+    pub wait: bool,
+}
+
 /// Who a release is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Naming {

@@ -98,7 +98,7 @@ impl Engine {
     /// How things stand now. Nothing is measured for it.
     pub fn status(&self) -> Status {
         let book = self.book();
-        let config = &self.inner.config;
+        let config = self.config();
         let standing =
             |list: &[super::Standing]| list.iter().map(|one| process_status(&one.process)).collect();
         Status {

@@ -12,15 +12,14 @@ impl Engine {
     /// already, or with nothing active, is done at once. A stop of the release that is just being deployed cancels the
     /// deploy; any other waits until the deploy is through.
     pub async fn stop(&self, release_id: Option<&str>) -> Result<(), EngineError> {
-        if let Some(id) = release_id {
-            self.inner.turn.cancel(Some(id), "a stop of the release");
-        }
+        let cancelled =
+            release_id.is_some_and(|id| self.inner.turn.cancel(Some(id), "a stop of the release"));
         let description = release_id.map_or_else(|| "a stop".to_owned(), |id| format!("the stop of {id}"));
         // Its own task: a client that leaves must not leave a half stopped release behind.
         let held = self.inner.turn.wait(&description, None).await;
         let (engine, id) = (self.clone(), release_id.map(str::to_owned));
         let stopping = async move {
-            let outcome = engine.stop_now(id.as_deref()).await;
+            let outcome = engine.stop_now(id.as_deref(), cancelled).await;
             drop(held);
             outcome
         };
@@ -30,10 +29,12 @@ impl Engine {
         }
     }
 
-    async fn stop_now(&self, release_id: Option<&str>) -> Result<(), EngineError> {
+    /// `cancelled`: a deploy of that id was cancelled, so its instance is meant and no earlier one that still serves.
+    async fn stop_now(&self, release_id: Option<&str>, cancelled: bool) -> Result<(), EngineError> {
         let active = self.book().active();
         let release = match release_id {
             None => active.clone(),
+            Some(id) if cancelled => self.book().newest(id),
             Some(id) => Some(self.find(id)?),
         };
         let Some(release) = release.filter(|release| !release.phase().is_over()) else {
@@ -65,17 +66,6 @@ impl Engine {
 
     fn find(&self, id: &str) -> Result<Arc<Release>, EngineError> {
         let book = self.book();
-        book.find(id).ok_or_else(|| {
-            let mut known: Vec<String> = book
-                .releases
-                .iter()
-                .map(|release| release.key().id.clone())
-                .collect();
-            known.dedup();
-            EngineError::ReleaseNotFound {
-                id: id.to_owned(),
-                known,
-            }
-        })
+        book.find(id).ok_or_else(|| book.not_found(id))
     }
 }

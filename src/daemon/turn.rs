@@ -63,6 +63,15 @@ impl Drop for Held {
     }
 }
 
+impl Held {
+    /// Says which release the operation starts, once that is known.
+    pub fn starts(&self, release_id: &str) {
+        if let Some(operation) = &mut *self.holder.lock().unwrap_or_else(PoisonError::into_inner) {
+            operation.release_id = Some(release_id.to_owned());
+        }
+    }
+}
+
 impl Turn {
     /// Waits for the turn. Dropping the future leaves the queue.
     pub async fn wait(&self, description: &str, release_id: Option<&str>) -> Held {

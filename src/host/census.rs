@@ -139,7 +139,8 @@ fn usage(found: &[Found], depth: Depth) -> Usage {
     }
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(target_os = "linux")]
+#[cfg(test)]
 mod tests {
     use std::process::{Child, Command, Stdio};
 
@@ -223,7 +224,6 @@ mod tests {
         assert_eq!(usage.members[0].pid, kinship.leader);
         let stranger = Kinship {
             leader: i32::MAX,
-            born: 0,
             token: "nobody's".to_owned(),
         };
         assert_eq!(

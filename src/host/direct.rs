@@ -189,10 +189,18 @@ impl Watch {
     async fn empty(&self, stream: Stream, pipe: &mut Option<pipe::Receiver>, buffer: &mut Vec<u8>) {
         const MOST_CHUNKS: usize = 16;
         for _ in 0..MOST_CHUNKS {
-            let Some(receiver) = pipe.as_mut() else { return };
-            match receiver.try_read_buf(buffer) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                read => self.deliver(stream, read, pipe, buffer).await,
+            let Some(receiver) = pipe.as_ref() else { return };
+            buffer.resize(CHUNK_BYTES, 0);
+            // The system is asked, not the runtime: news of the exit may come before news of what there is to read.
+            let read = nix::unistd::read(receiver, buffer);
+            buffer.truncate(read.unwrap_or(0));
+            match read {
+                Err(Errno::EAGAIN) => return,
+                Err(Errno::EINTR) => {}
+                read => {
+                    let read = read.map_err(io::Error::from);
+                    self.deliver(stream, read, pipe, buffer).await;
+                }
             }
         }
     }

@@ -3,13 +3,18 @@
 //! Elsewhere than on Linux only the process group is known; `docs/architecture.md` says so.
 
 #[cfg(target_os = "linux")]
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 #[cfg(target_os = "linux")]
 use std::fs::File;
 #[cfg(target_os = "linux")]
 use std::io::Read;
 #[cfg(target_os = "linux")]
-use std::sync::OnceLock;
+use std::os::unix::fs::DirEntryExt;
+#[cfg(target_os = "linux")]
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+#[cfg(target_os = "linux")]
+use nix::unistd::{Pid, getpgid, getsid};
 
 use super::Member;
 
@@ -17,19 +22,13 @@ use super::Member;
 #[derive(Clone, Debug)]
 pub(super) struct Kinship {
     pub leader: i32,
-    /// When the leader was started, in clock ticks since boot; zero if that is not known.
-    pub born: u64,
     pub token: String,
 }
 
 impl Kinship {
     /// The kinship of a leader that was just started.
     pub fn of_new(leader: i32, token: String) -> Kinship {
-        Kinship {
-            leader,
-            born: start_ticks(leader).unwrap_or(0),
-            token,
-        }
+        Kinship { leader, token }
     }
 }
 
@@ -52,8 +51,8 @@ pub(super) fn scan(kinship: &Kinship) -> Vec<Found> {
 
 /// The live members of each of `kinships`, in their order, found with one walk through /proc.
 ///
-/// Every process on the machine costs one small read. A second one, for its environment, is needed only for processes
-/// that stand in no known session and are younger than the oldest leader: older ones cannot have inherited a token.
+/// Every process on the machine costs two system calls that read nothing; only members cost a read. A process that stands
+/// in no wanted group or session is asked for its token once in its life: a token is inherited, never taken on later.
 #[cfg(target_os = "linux")]
 pub(super) fn survey(kinships: &[&Kinship]) -> Vec<Vec<Found>> {
     let mut found = vec![Vec::new(); kinships.len()];
@@ -68,47 +67,79 @@ pub(super) fn survey(kinships: &[&Kinship]) -> Vec<Vec<Found>> {
         .zip(kinships)
         .map(|(position, kinship)| (kinship.token.as_bytes(), position))
         .collect();
-    let oldest = kinships.iter().map(|kinship| kinship.born).min().unwrap_or(0);
+    let mut acquaintances = ACQUAINTANCES.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut met = BTreeMap::new();
     let mut buffer = Vec::new();
-    for pid in entries
-        .flatten()
-        .filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok())
-    {
+    for entry in entries.flatten() {
+        let Some(pid) = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse::<i32>().ok())
+        else {
+            continue;
+        };
+        let by_number = |number: nix::Result<Pid>| by_leader.get(&number.ok()?.as_raw()).copied();
+        let (group, session) = (
+            getpgid(Some(Pid::from_raw(pid))),
+            getsid(Some(Pid::from_raw(pid))),
+        );
+        if session.is_ok_and(|session| session.as_raw() == 0) {
+            // A thread of the kernel, or from outside of this container.
+            continue;
+        }
+        let kin = by_number(group).or_else(|| by_number(session));
+        let kin = kin.or_else(|| {
+            let identity = (pid, entry.ino());
+            let token = match acquaintances.remove(&identity) {
+                Some(known) => known,
+                None => asked_for_token(pid, &mut buffer)?,
+            };
+            let kin = token.as_deref().and_then(|token| by_token.get(token).copied());
+            met.insert(identity, token);
+            kin
+        });
+        let Some(position) = kin else { continue };
         let Some(stat) = read_stat(pid, &mut buffer).filter(|stat| stat.alive) else {
             continue;
         };
-        let kin = by_leader
-            .get(&stat.group)
-            .or_else(|| by_leader.get(&stat.session))
-            .copied()
-            .or_else(|| {
-                let may_carry = stat.start_ticks >= oldest;
-                may_carry.then(|| carried_token(pid, &mut buffer, &by_token))?
-            });
-        if let Some(position) = kin {
-            found[position].push(Found {
-                member: Member {
-                    pid,
-                    start_ticks: stat.start_ticks,
-                },
-                in_group: stat.group == kinships[position].leader,
-                halted: stat.halted,
-                rss_bytes: stat.rss_pages * page_bytes(),
-            });
-        }
+        found[position].push(Found {
+            member: Member {
+                pid,
+                start_ticks: stat.start_ticks,
+            },
+            in_group: stat.group == kinships[position].leader,
+            halted: stat.halted,
+            rss_bytes: stat.rss_pages * page_bytes(),
+        });
     }
+    // Who was not met is gone.
+    *acquaintances = met;
     found
 }
 
-/// Whose token a process carries in its environment.
+/// Processes that were asked for their token, with the answer. Pid and inode in /proc together name a process: the inode
+/// is numbered anew for each.
 #[cfg(target_os = "linux")]
-fn carried_token(pid: i32, buffer: &mut Vec<u8>, by_token: &HashMap<&[u8], usize>) -> Option<usize> {
+static ACQUAINTANCES: Mutex<Acquaintances> = Mutex::new(Acquaintances::new());
+
+#[cfg(target_os = "linux")]
+type Acquaintances = BTreeMap<(i32, u64), Option<Vec<u8>>>;
+
+/// The token a process carries in its environment, if any; nothing if it cannot be asked at this moment.
+#[cfg(target_os = "linux")]
+fn asked_for_token(pid: i32, buffer: &mut Vec<u8>) -> Option<Option<Vec<u8>>> {
     // Processes of other users cannot be read, and are none of ours.
-    let environment = read(pid, "environ", buffer)?;
-    environment
-        .split(|byte| *byte == 0)
-        .filter_map(|variable| variable.strip_prefix(b"ROLLBRIDGE_INSTANCE="))
-        .find_map(|token| by_token.get(token).copied())
+    let environment = read(pid, "environ", buffer).unwrap_or(b"none");
+    if environment.is_empty() {
+        // In the middle of an exec; or it has none at all, and is asked again the next time.
+        return None;
+    }
+    let mut variables = environment.split(|byte| *byte == 0);
+    Some(
+        variables
+            .find_map(|variable| variable.strip_prefix(b"ROLLBRIDGE_INSTANCE="))
+            .map(<[u8]>::to_vec),
+    )
 }
 
 /// Whether `member` is still the process it was when it was found.

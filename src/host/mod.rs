@@ -5,6 +5,7 @@
 mod census;
 mod direct;
 mod launch;
+mod listeners;
 mod members;
 
 use std::ffi::OsString;
@@ -23,6 +24,7 @@ use crate::error::plain;
 
 pub use census::{Depth, Resident, Usage};
 pub use direct::DirectHost;
+pub use listeners::{Listener, listeners};
 
 /// What to start: `/bin/sh -c <command>` in a session and process group of its own.
 #[derive(Clone, PartialEq)]

@@ -21,10 +21,10 @@ use crate::clock::Timestamp;
 use crate::config::Policy;
 use crate::error::ErrorCode;
 use crate::events::EventLog;
-use crate::host::{BoxFuture, ChildId, Depth, Exit, ProcessHost, Usage};
+use crate::host::{BoxFuture, ChildId, Depth, Exit, Member, ProcessHost, Usage};
 
 pub use launch::{Launch, Scope};
-pub use lifecycle::StartReason;
+pub use lifecycle::{Rules, StartReason};
 pub use output::{LogLine, Output};
 
 /// What names a managed process.
@@ -133,6 +133,13 @@ pub enum StartError {
 }
 
 impl StartError {
+    /// The process that did not start.
+    pub fn process_id(&self) -> &str {
+        match self {
+            StartError::Spawn { process_id, .. } | StartError::Stopped { process_id } => process_id,
+        }
+    }
+
     /// The code of the deploy error this leads to.
     pub fn code(&self) -> ErrorCode {
         match self {
@@ -150,6 +157,8 @@ enum Command {
     Stop(oneshot::Sender<()>),
     AllowRestarts(bool),
     Refresh(Box<Launch>),
+    SetRules(Box<Rules>),
+    Members(oneshot::Sender<Vec<Member>>),
 }
 
 /// A handle on one managed process. When the last handle goes, so does the process.
@@ -196,6 +205,11 @@ impl ManagedProcess {
     /// What names it.
     pub fn identity(&self) -> &Identity {
         &self.identity
+    }
+
+    /// Whether `id` means it: its own id, or the base id of all replicas.
+    pub fn is_called(&self, id: &str) -> bool {
+        self.identity.id == id || self.identity.base_id == id
     }
 
     /// What can be seen of it now.
@@ -249,6 +263,16 @@ impl ManagedProcess {
     /// From now on (re)starts use `launch`.
     pub fn refresh(&self, launch: Launch) {
         self.tell(Command::Refresh(Box::new(launch)));
+    }
+
+    /// From now on it is stopped and restarted by `rules`; what it is started from stays as it is.
+    pub fn set_rules(&self, rules: Rules) {
+        self.tell(Command::SetRules(Box::new(rules)));
+    }
+
+    /// Its live members.
+    pub async fn members(&self) -> Vec<Member> {
+        self.ask(Command::Members).await.unwrap_or_default()
     }
 
     /// Waits until `wanted` is true of its status, and returns that status.

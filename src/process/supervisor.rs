@@ -144,6 +144,13 @@ impl Supervisor {
                 self.stoppers.push(answer);
                 Some(Input::Stop)
             }
+            Command::SetRules(rules) => Some(Input::Refresh(rules)),
+            Command::Members(answer) => {
+                let child = self.child.as_ref().map(|current| current.child.id);
+                // Whoever asked may have left.
+                let _ = answer.send(child.map(|id| self.setting.host.members(id)).unwrap_or_default());
+                None
+            }
             Command::AllowRestarts(allowed) => Some(Input::AllowRestarts(allowed)),
             Command::Refresh(launch) => {
                 let rules = launch_rules(&launch);

@@ -5,6 +5,8 @@ use std::cell::Cell;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -28,7 +30,7 @@ const REFUSAL_TIME: Duration = Duration::from_secs(1);
 pub(super) struct Acceptor {
     listener: TcpListener,
     seats: Vec<Seat>,
-    max_connections: usize,
+    max_connections: Arc<AtomicUsize>,
 }
 
 /// What to do about a failed `accept`.
@@ -41,7 +43,11 @@ enum AfterError {
 }
 
 impl Acceptor {
-    pub(super) fn new(listener: TcpListener, seats: Vec<Seat>, max_connections: usize) -> Acceptor {
+    pub(super) fn new(
+        listener: TcpListener,
+        seats: Vec<Seat>,
+        max_connections: Arc<AtomicUsize>,
+    ) -> Acceptor {
         Acceptor {
             listener,
             seats,
@@ -79,7 +85,7 @@ impl Acceptor {
 
     fn place(&self, stream: TcpStream, peer: SocketAddr, refusing: &Rc<Cell<usize>>) {
         let loads: Vec<usize> = self.seats.iter().map(Seat::load).collect();
-        if loads.iter().sum::<usize>() >= self.max_connections {
+        if loads.iter().sum::<usize>() >= self.max_connections.load(SeqCst) {
             if refusing.get() < MAX_REFUSALS {
                 let refusing = Refusing::new(Rc::clone(refusing));
                 tokio::task::spawn_local(async move {

@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use std::time::Duration;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use ipnet::IpNet;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
@@ -31,7 +33,8 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// What the parts of one client connection share.
 #[derive(Debug)]
 pub(super) struct Client {
-    seen: Seen,
+    peer: SocketAddr,
+    local: SocketAddr,
     traffic: Arc<Traffic>,
     busy: Cell<bool>,
     /// Whether the response under way ends with the connection.
@@ -64,10 +67,10 @@ pub(super) async fn serve(worker: Rc<Worker>, arrival: Arrival) {
     let Ok(local) = stream.local_addr() else { return };
     let _ = stream.set_nodelay(true);
 
-    let seen = Seen::new(arrival.peer, local, &worker.settings().trusted_proxies);
     let (watched, traffic) = Watched::new(stream);
     let client = Rc::new(Client {
-        seen,
+        peer: arrival.peer,
+        local,
         traffic,
         busy: Cell::new(false),
         until_close: Cell::new(false),
@@ -103,8 +106,9 @@ pub(super) async fn serve(worker: Rc<Worker>, arrival: Arrival) {
 }
 
 impl Client {
-    pub(super) fn seen(&self) -> &Seen {
-        &self.seen
+    /// Judged anew for each request: which proxies are trusted may change while the connection lasts.
+    pub(super) fn seen(&self, trusted_proxies: &[IpNet]) -> Seen {
+        Seen::new(self.peer, self.local, trusted_proxies)
     }
 
     /// Begins a request.

@@ -60,7 +60,8 @@ async fn forward(
     headers::admit(&mut head)?;
     let client_side = head.extensions.remove::<OnUpgrade>();
     let upgrade = headers::wanted_upgrade(&head);
-    headers::prepare_request(&mut head.headers, client.seen(), &upgrade);
+    let seen = client.seen(&worker.settings().trusted_proxies);
+    headers::prepare_request(&mut head.headers, &seen, &upgrade);
     if !body.is_end_stream() && !head.headers.contains_key(CONTENT_LENGTH) {
         // Said aloud, because hyper would leave out the unsized body of a GET.
         head.headers

@@ -18,7 +18,7 @@ const SHORTEST_CONNECT: Duration = Duration::from_secs(1);
 /// The waiting places all workers share.
 #[derive(Debug)]
 pub(super) struct Holds {
-    limit: usize,
+    limit: AtomicUsize,
     held: AtomicUsize,
 }
 
@@ -36,15 +36,19 @@ pub(super) struct Patience {
 impl Holds {
     pub(super) fn new(limit: usize) -> Holds {
         Holds {
-            limit,
+            limit: AtomicUsize::new(limit),
             held: AtomicUsize::new(0),
         }
+    }
+
+    pub(super) fn set_limit(&self, limit: usize) {
+        self.limit.store(limit, SeqCst);
     }
 
     fn take(self: &Arc<Self>) -> Option<Held> {
         let held = Held(Arc::clone(self));
         // Counted first: on failure the guard takes it back.
-        (self.held.fetch_add(1, SeqCst) < self.limit).then_some(held)
+        (self.held.fetch_add(1, SeqCst) < self.limit.load(SeqCst)).then_some(held)
     }
 }
 

@@ -22,6 +22,7 @@ mod worker;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -37,10 +38,10 @@ use worker::{Seat, Worker};
 
 pub use route::{Connections, Cut, Route};
 
-/// How the proxy treats its clients. Fixed for the life of a [`Proxy`].
+/// How the proxy treats its clients.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Worker threads; zero counts as one.
+    /// Worker threads; zero counts as one. Fixed for the life of a [`Proxy`].
     pub workers: usize,
     /// Peers whose `X-Forwarded-*` and `Forwarded` headers are believed.
     pub trusted_proxies: Vec<IpNet>,
@@ -61,6 +62,8 @@ pub struct Proxy {
     local_address: SocketAddr,
     stop: CancellationToken,
     seats: Mutex<Vec<Seat>>,
+    holds: Arc<Holds>,
+    max_connections: Arc<AtomicUsize>,
     threads: Mutex<Vec<ProxyThread>>,
 }
 
@@ -104,7 +107,8 @@ impl Proxy {
             let _inside = runtime.enter();
             tokio::net::TcpListener::from_std(listener)?
         };
-        let acceptor = Acceptor::new(listener, seats.clone(), settings.max_connections);
+        let max_connections = Arc::new(AtomicUsize::new(settings.max_connections));
+        let acceptor = Acceptor::new(listener, seats.clone(), Arc::clone(&max_connections));
         let stopped = stop.clone();
         threads.push(start_thread(
             "proxy-accept".to_owned(),
@@ -118,6 +122,8 @@ impl Proxy {
             local_address,
             stop,
             seats: Mutex::new(seats),
+            holds,
+            max_connections,
             threads: Mutex::new(threads),
         })
     }
@@ -125,6 +131,16 @@ impl Proxy {
     /// The address clients connect to, with the real port where 0 was asked for.
     pub fn local_address(&self) -> SocketAddr {
         self.local_address
+    }
+
+    /// Treats clients by these settings from now on; connections that are open keep their idle time.
+    pub fn configure(&self, settings: Settings) {
+        self.holds.set_limit(settings.max_held_requests);
+        self.max_connections.store(settings.max_connections, SeqCst);
+        let settings = Arc::new(settings);
+        for seat in locked(&self.seats).iter() {
+            seat.configure(Arc::clone(&settings));
+        }
     }
 
     /// Publishes the route (none: no release is active) and returns once every worker follows it. From then on no

@@ -21,6 +21,8 @@ use super::{Settings, client};
 pub(super) enum Command {
     /// Serve this client connection.
     Serve(Arrival),
+    /// Treat clients like this from now on.
+    Configure(Arc<Settings>),
     /// Follow this route from now on, then say so.
     Switch(Option<Route>, oneshot::Sender<()>),
 }
@@ -47,7 +49,7 @@ pub(super) struct Load(Arc<AtomicUsize>);
 /// What the connections of one worker share.
 #[derive(Debug)]
 pub(super) struct Worker {
-    settings: Arc<Settings>,
+    settings: RefCell<Arc<Settings>>,
     holds: Arc<Holds>,
     target: RefCell<Option<Rc<Target>>>,
 }
@@ -62,7 +64,7 @@ impl Worker {
     ) {
         LocalSet::new().block_on(&runtime, async move {
             let worker = Rc::new(Worker {
-                settings,
+                settings: RefCell::new(settings),
                 holds,
                 target: RefCell::new(None),
             });
@@ -70,6 +72,9 @@ impl Worker {
                 match command {
                     Command::Serve(arrival) => {
                         tokio::task::spawn_local(client::serve(Rc::clone(&worker), arrival));
+                    }
+                    Command::Configure(settings) => {
+                        worker.settings.replace(settings);
                     }
                     Command::Switch(route, acknowledgement) => {
                         worker.follow(route);
@@ -81,8 +86,8 @@ impl Worker {
         });
     }
 
-    pub(super) fn settings(&self) -> &Settings {
-        &self.settings
+    pub(super) fn settings(&self) -> Arc<Settings> {
+        Arc::clone(&self.settings.borrow())
     }
 
     pub(super) fn holds(&self) -> &Arc<Holds> {
@@ -126,6 +131,11 @@ impl Seat {
         let load = Load(Arc::clone(&self.load));
         // A worker that is gone drops the connection, which closes it.
         let _ = self.commands.send(Command::Serve(Arrival { stream, peer, load }));
+    }
+
+    /// Sends new settings to this worker.
+    pub(super) fn configure(&self, settings: Arc<Settings>) {
+        let _ = self.commands.send(Command::Configure(settings));
     }
 
     /// Sends a route to this worker; the receiver resolves when the worker follows it, or has ended.

@@ -14,6 +14,14 @@ const LAST_LINES: usize = 20;
 /// What went wrong.
 #[derive(Debug, Clone, PartialEq, Error)]
 pub enum Cause {
+    /// The config cannot be read, has issues, or changes what cannot be changed.
+    #[error("{message}")]
+    Config {
+        /// Which of these.
+        code: ErrorCode,
+        /// The whole report.
+        message: String,
+    },
     /// The release path is not a directory we can enter.
     #[error("release path {path}: {reason}")]
     ReleasePath {
@@ -63,6 +71,16 @@ pub enum Cause {
     Cancelled(String),
 }
 
+impl Cause {
+    /// What is wrong with the config.
+    pub fn config(code: ErrorCode, error: &dyn std::error::Error) -> Cause {
+        Cause::Config {
+            code,
+            message: error.to_string(),
+        }
+    }
+}
+
 /// A cause with the evidence.
 #[derive(Debug, Clone, PartialEq, Error)]
 #[error("{cause}")]
@@ -81,6 +99,7 @@ impl Failure {
     /// The code of the error this leads to.
     pub fn code(&self) -> ErrorCode {
         match &self.cause {
+            Cause::Config { code, .. } => *code,
             Cause::ReleasePath { .. } => ErrorCode::ReleasePathMissing,
             Cause::Port(_) => ErrorCode::PortExhausted,
             Cause::UpstreamHost { .. } => ErrorCode::InvalidConfig,

@@ -1,14 +1,15 @@
 //! The life of one release as a pure state machine.
 //!
 //! ```text
-//!   starting ──activated──▶ active ──retired──▶ draining ──▶ (ending) ──▶ stopped
-//!       │                     │ ▲                  │ idle, time up, or stop
-//!       │ failed              │ └──reactivated─────┘
-//!       ▼                     └──stop──▶ (ending)
-//!   (undoing) ──▶ failed
+//!   starting ──activated──▶ active ──retired──▶ draining ──idle, time up──▶ (ending) ──▶ stopped
+//!      │                     │  ▲                │  ▲  │                       ▲
+//!      │ failed              │  │      reclaimed │  │  └─────────stop──────────┤
+//!      ▼                     │  │                ▼  │ retired                  │
+//!   (undoing) ──▶ failed     │  └─activated─ (returning) ─────────stop─────────┤
+//!                            └─────────────────stop────────────────────────────┘
 //! ```
 //!
-//! States in parentheses show as `draining` and `starting`: the release's processes are on their way out.
+//! States in parentheses show as `starting` (undoing) and as `draining` (returning, ending).
 
 #[cfg(test)]
 mod properties;
@@ -28,6 +29,8 @@ pub enum Phase {
     Active,
     /// It finishes what it accepted.
     Draining,
+    /// A rollback is putting it back; the drain waits.
+    Returning,
     /// Its processes are being stopped.
     Ending,
     /// Nothing of it runs.
@@ -42,7 +45,7 @@ impl Phase {
         match self {
             Phase::Starting | Phase::Undoing => "starting",
             Phase::Active => "active",
-            Phase::Draining | Phase::Ending => "draining",
+            Phase::Draining | Phase::Returning | Phase::Ending => "draining",
             Phase::Stopped => "stopped",
             Phase::Failed => "failed",
         }
@@ -66,6 +69,8 @@ pub enum Input {
         /// How long connections may take to end.
         drain: Duration,
     },
+    /// A rollback wants it back.
+    Reclaimed,
     /// It has no open connection.
     Idle,
     /// Its time to drain is over.
@@ -147,23 +152,28 @@ impl Life {
                 self.phase = Phase::Undoing;
                 vec![Action::AllowRestarts(false), Action::StopProcesses]
             }
-            (Phase::Starting | Phase::Draining, Input::Activated) => {
+            (Phase::Draining, Input::Reclaimed) => {
+                self.phase = Phase::Returning;
+                vec![Action::AllowRestarts(true)]
+            }
+            (Phase::Starting | Phase::Returning, Input::Activated) => {
                 self.phase = Phase::Active;
                 self.activated_at = Some(now);
                 self.drain_started_at = None;
                 vec![Action::AllowRestarts(true)]
             }
-            (Phase::Active, Input::Retired { drain }) => {
+            (Phase::Active | Phase::Returning, Input::Retired { drain }) => {
                 self.phase = Phase::Draining;
-                self.drain_started_at = Some(now);
-                let until = now.plus(drain);
+                self.drain_started_at.get_or_insert(now);
+                // A release that was nearly put back has no more time than before.
+                let until = self.drain_started_at.unwrap_or(now).plus(drain);
                 vec![
                     Action::AllowRestarts(false),
                     Action::StopEarly,
                     Action::WatchConnections { until },
                 ]
             }
-            (Phase::Active | Phase::Draining, Input::StopRequested) => {
+            (Phase::Active | Phase::Draining | Phase::Returning, Input::StopRequested) => {
                 self.drain_started_at.get_or_insert(now);
                 self.end(true)
             }
@@ -269,15 +279,22 @@ mod tests {
 
     #[test]
     fn a_draining_release_can_come_back() {
-        let (phase, actions) = phases(&[Input::Activated, RETIRED, Input::Activated]);
+        let reclaimed = [Input::Activated, RETIRED, Input::Reclaimed];
         assert_eq!(
-            (phase, actions),
-            (Phase::Active, vec![Action::AllowRestarts(true)])
+            phases(&reclaimed),
+            (Phase::Returning, vec![Action::AllowRestarts(true)])
         );
+        for late in [Input::Idle, Input::DrainTimeUp] {
+            assert_eq!(
+                phases(&[&reclaimed[..], &[late]].concat()),
+                (Phase::Returning, Vec::new())
+            );
+        }
         assert_eq!(
-            phases(&[Input::Activated, RETIRED, Input::Activated, Input::Idle]).0,
+            phases(&[&reclaimed[..], &[Input::Activated]].concat()).0,
             Phase::Active
         );
+        assert_eq!(phases(&[&reclaimed[..], &[RETIRED]].concat()).0, Phase::Draining);
     }
 
     #[test]

@@ -2,35 +2,38 @@
 //!
 //! A release never knows of another one. What it does next is decided by the pure machine in [`lifecycle`].
 
+mod checks;
 mod failure;
 pub mod health;
 pub mod lifecycle;
 pub mod ports;
 mod progress;
 pub mod retention;
+mod start;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use crate::clock::Timestamp;
 use crate::config::{Config, DeployStrategy, Policy, ProcessDefinition};
 use crate::events::{EventLog, Milestone};
 use crate::host::ProcessHost;
-use crate::process::{Condition, Launch, ManagedProcess, Scope, StartReason, Status};
+use crate::process::{Condition, Launch, ManagedProcess, Rules, Scope, StartReason};
 use crate::proxy::Route;
 
 pub use failure::{Cause, Failure};
 pub use progress::{DeployPhase, Detail, Progress, Step};
+pub use start::{start, stop_all, tell_started};
 
 use health::Target;
 use lifecycle::{Action, Input, Life, Phase};
+use start::start_all;
 
 /// Names one instance of a release: the same id deployed again is another instance.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -81,6 +84,8 @@ pub struct Release {
     life: Mutex<Life>,
     phase: watch::Sender<Phase>,
     drain_watch: Mutex<Option<AbortHandle>>,
+    /// The config it retires by: its own, until another release takes over with a newer one.
+    retires_by: Mutex<Arc<Config>>,
 }
 
 impl Release {
@@ -114,6 +119,7 @@ impl Release {
             life: Mutex::new(Life::default()),
             phase: watch::channel(Phase::Starting).0,
             drain_watch: Mutex::new(None),
+            retires_by: Mutex::new(blueprint.config.clone()),
             blueprint,
         })
     }
@@ -172,55 +178,29 @@ impl Release {
         .await
     }
 
-    /// Waits until the web process answers its health check. Fails at once when a process of the release fails.
-    pub async fn wait_until_healthy(&self, progress: &Progress) -> Result<(), Failure> {
-        let id = &self.proxied.identity().id;
-        let config = &self.blueprint.config;
-        let definition = config.processes.iter().find(|definition| &definition.id == id);
-        let Some(health) = definition.and_then(|definition| definition.health.as_ref()) else {
-            progress.tell(DeployPhase::Health, "no health check is configured");
-            return self.check_processes();
-        };
-        let target = &self.blueprint.target;
-        progress.tell(
-            DeployPhase::Health,
-            format!("asking GET {} on {}", health.path, target.address),
-        );
-        let watch = |attempt: &health::Attempt| {
-            let detail = Detail::Probe {
-                attempt: attempt.number,
-                elapsed: attempt.elapsed,
-            };
-            let message = format!("probe {}: {}", attempt.number, attempt.answer);
-            progress.tell_of(DeployPhase::Health, id, message, detail);
-        };
-        tokio::select! {
-            biased;
-            failed = self.first_failed() => Err(Failure::exited(&failed, "before the release was healthy")),
-            outcome = health::wait_until_healthy(target, health, watch) => match outcome {
-                Ok(attempt) => {
-                    // Whoever answered, a process of this release that is gone by now makes it unfit.
-                    self.check_processes()?;
-                    self.events.record(Milestone::ReleaseHealthy {
-                        release_id: self.key().id.clone(),
-                        probes: attempt.number,
-                        elapsed_ms: u64::try_from(attempt.elapsed.as_millis()).unwrap_or(u64::MAX),
-                    });
-                    Ok(())
-                }
-                Err(timeout) => Err(Failure::unhealthy(&self.proxied, timeout)),
-            },
-        }
-    }
-
     /// Every proxy worker sends new requests here.
     pub fn activated(self: &Arc<Self>) {
         self.apply(Input::Activated);
+        self.watch_proxied();
     }
 
-    /// Another release took over: drains for at most `drain`, then stops, all in the background.
-    pub fn retired(self: &Arc<Self>, drain: Duration) {
-        self.apply(Input::Retired { drain });
+    /// Another release took over, by `config`: drains, then stops, all in the background.
+    pub fn retired(self: &Arc<Self>, config: &Arc<Config>) {
+        *self.retires_by.lock().unwrap_or_else(PoisonError::into_inner) = config.clone();
+        for process in self.processes() {
+            if let Some(definition) = config.process(&process.identity().base_id) {
+                process.set_rules(Rules::of(definition));
+            }
+        }
+        self.apply(Input::Retired {
+            drain: config.proxy.drain_timeout,
+        });
+    }
+
+    /// Stops the drain, to put the release back; false if it is too late for that.
+    pub fn reclaim(self: &Arc<Self>) -> bool {
+        self.apply(Input::Reclaimed);
+        self.phase() == Phase::Returning
     }
 
     /// Stops it, wherever it is in its life; returns once nothing of it runs.
@@ -277,17 +257,15 @@ impl Release {
     }
 
     fn stop_early(&self) {
+        let config = self
+            .retires_by
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         for process in &self.companions {
-            let early = |definition: &&ProcessDefinition| {
-                definition.id == process.identity().base_id && definition.non_blocking_drain
-            };
-            if self
-                .blueprint
-                .config
-                .processes
-                .iter()
-                .any(|definition| early(&definition))
-            {
+            let id = &process.identity().base_id;
+            let definition = config.process(id).or_else(|| self.blueprint.config.process(id));
+            if definition.is_some_and(|definition| definition.non_blocking_drain) {
                 let process = process.clone();
                 tokio::spawn(async move { process.stop().await });
             }
@@ -344,36 +322,8 @@ impl Release {
         self.apply(Input::ProcessesStopped);
     }
 
-    fn check_processes(&self) -> Result<(), Failure> {
-        match self
-            .processes()
-            .find(|process| process.status().condition.is_at_rest())
-        {
-            Some(process) => Err(Failure::exited(process, "before the release was healthy")),
-            None => Ok(()),
-        }
-    }
-
-    /// The first of its processes that will not come up again by itself.
-    async fn first_failed(&self) -> ManagedProcess {
-        let mut waiting = JoinSet::new();
-        for process in self.processes().cloned() {
-            waiting.spawn(async move {
-                process
-                    .wait_for(|status: &Status| status.condition.is_at_rest())
-                    .await;
-                process
-            });
-        }
-        match waiting.join_next().await {
-            Some(Ok(process)) => process,
-            // A release always has a web process, and waiting for a status neither panics nor is aborted.
-            _ => std::future::pending().await,
-        }
-    }
-
     /// Tells the proxy when the web process will not come back, so that nobody waits for it in vain.
-    pub fn watch_proxied(&self) {
+    fn watch_proxied(&self) {
         let proxied = self.proxied.clone();
         let connections = self.route.connections().clone();
         let follow = async move {
@@ -399,56 +349,4 @@ impl Release {
 
 fn is_handoff(definition: &ProcessDefinition) -> bool {
     definition.policy == Policy::Service && definition.deploy_strategy == DeployStrategy::Handoff
-}
-
-async fn start_all(
-    processes: &[ManagedProcess],
-    reason: StartReason,
-    phase: DeployPhase,
-    progress: &Progress,
-) -> Result<(), Failure> {
-    for process in processes {
-        start(process, reason, phase, progress).await?;
-    }
-    Ok(())
-}
-
-/// Starts one process for a deploy and tells so.
-pub async fn start(
-    process: &ManagedProcess,
-    reason: StartReason,
-    phase: DeployPhase,
-    progress: &Progress,
-) -> Result<(), Failure> {
-    let id = &process.identity().id;
-    process
-        .start(reason)
-        .await
-        .map_err(|error| Failure::start(process, error))?;
-    let status = process.status();
-    let message = match (status.pid, status.port) {
-        (Some(pid), Some(port)) => format!("{id} started, pid {pid}, port {port}"),
-        (Some(pid), None) => format!("{id} started, pid {pid}"),
-        _ => format!("{id} started"),
-    };
-    progress.tell_of(
-        phase,
-        id,
-        message,
-        Detail::Started {
-            pid: status.pid,
-            port: status.port,
-        },
-    );
-    Ok(())
-}
-
-/// Stops processes side by side; returns once nothing of any of them runs.
-pub async fn stop_all(processes: impl Iterator<Item = &ManagedProcess>) {
-    let mut stopping = JoinSet::new();
-    for process in processes {
-        let process = process.clone();
-        stopping.spawn(async move { process.stop().await });
-    }
-    while stopping.join_next().await.is_some() {}
 }

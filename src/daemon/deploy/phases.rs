@@ -1,0 +1,214 @@
+//! What each phase of a deploy does.
+
+use std::sync::Arc;
+
+use super::Deploy;
+use crate::config::{ProcessDefinition, check_reload};
+use crate::daemon::request::pin;
+use crate::daemon::standing::{Standing, services, singletons};
+use crate::events::Milestone;
+use crate::process::{Launch, ManagedProcess, Scope, StartReason};
+use crate::release::lifecycle::Phase;
+use crate::release::{Cause, DeployPhase, Failure, Release, start, tell_started};
+
+impl Deploy {
+    pub(super) async fn perform(&mut self, phase: DeployPhase) -> Result<(), Failure> {
+        match phase {
+            DeployPhase::Config => self.reload().await,
+            DeployPhase::Ports => self.prepare().await,
+            DeployPhase::Services => self.start_services().await,
+            DeployPhase::Companions => self.release().start_companions(self.reason, &self.progress).await,
+            DeployPhase::Proxied => self.release().start_proxied(self.reason, &self.progress).await,
+            DeployPhase::Health => self.check_health().await,
+            DeployPhase::Switch => {
+                self.switch().await;
+                Ok(())
+            }
+            DeployPhase::Singletons => self.replace_singletons().await,
+        }
+    }
+
+    pub(super) fn release(&self) -> Arc<Release> {
+        self.release.clone().expect("the phase `ports` set the release")
+    }
+
+    /// Reads the config anew, and makes sure that this daemon can go by it and that the release is there.
+    async fn reload(&mut self) -> Result<(), Failure> {
+        let asked = self.asked_path.display().to_string();
+        self.path = pin(&self.asked_path)
+            .map_err(|reason| Failure::general(Cause::ReleasePath { path: asked, reason }))?;
+        let config = self.engine.inner.source.load(&self.config).await;
+        let config = config.map_err(|error| Failure::general(Cause::config(error.code(), &error)))?;
+        check_reload(&self.config, &config)
+            .map_err(|error| Failure::general(Cause::config(error.code(), &error)))?;
+        self.config = config;
+        let what = match self.reason {
+            StartReason::Rollback => "rolling back to",
+            _ => "deploying",
+        };
+        self.progress.tell(
+            DeployPhase::Config,
+            format!("{what} {} from {}", self.naming.id, self.path.display()),
+        );
+        Ok(())
+    }
+
+    /// Settles what is to be started: the release that still drains, as it is, or a new instance with ports of its own.
+    async fn prepare(&mut self) -> Result<(), Failure> {
+        if let Some(target) = self.target.clone().filter(|target| target.reclaim()) {
+            // Noted first, so that a cancel lets it drain again.
+            self.release = Some(target.clone());
+            if target.answers().await {
+                let message = format!(
+                    "{} is still there and healthy: it is put back as it is",
+                    self.naming.id
+                );
+                self.progress.tell(DeployPhase::Ports, message);
+                return self.reserve_standing_ports().await;
+            }
+            self.release = None;
+            // By the config in force: this rollback has not brought its own into force yet.
+            target.retired(&self.engine.config());
+        }
+        self.reserve_ports().await
+    }
+
+    /// Starts the persistent services that do not run, then the release's own handoff services.
+    async fn start_services(&mut self) -> Result<(), Failure> {
+        let release = self.release();
+        let scope = self.standing_scope();
+        let config = self.config.clone();
+        for definition in services(&config) {
+            let known = self
+                .engine
+                .book()
+                .services
+                .iter()
+                .find(|service| service.id == definition.id)
+                .cloned();
+            let process = match known {
+                Some(service) if !service.process.status().condition.is_at_rest() => continue,
+                Some(service) => {
+                    // Given up or stopped: what it was last started from may be gone.
+                    service.process.refresh(Launch::single(definition, &scope));
+                    service.process
+                }
+                None => {
+                    let process = self.stand_beside(definition, &scope);
+                    let standing = Standing {
+                        id: definition.id.clone(),
+                        process: process.clone(),
+                    };
+                    self.engine.book().services.push(standing);
+                    process
+                }
+            };
+            self.started_services.push(process.clone());
+            start(&process, self.reason, DeployPhase::Services, &self.progress).await?;
+        }
+        release.start_handoffs(self.reason, &self.progress).await
+    }
+
+    fn stand_beside(&self, definition: &ProcessDefinition, scope: &Arc<Scope>) -> ManagedProcess {
+        let (host, events) = (self.engine.inner.host.clone(), self.engine.inner.events.clone());
+        ManagedProcess::supervise(host, events, Launch::single(definition, scope), true)
+    }
+
+    /// The release's scope with the ports of today: a release that is put back does not know those of the services and
+    /// singletons that came after it.
+    fn standing_scope(&self) -> Arc<Scope> {
+        let release = self.release();
+        let mut scope = Scope::clone(&release.blueprint().scope);
+        scope.ports = self.ports.clone();
+        Arc::new(scope)
+    }
+
+    async fn check_health(&self) -> Result<(), Failure> {
+        let release = self.release();
+        if release.phase() == Phase::Returning {
+            // It answered when it was reclaimed, and was not restarted since.
+            return Ok(());
+        }
+        release.wait_until_healthy(&self.progress).await
+    }
+
+    async fn switch(&self) {
+        let release = self.release();
+        let key = release.key().clone();
+        self.engine
+            .inner
+            .proxy
+            .switch(Some(release.route().clone()))
+            .await;
+        self.engine.adopt(&self.config);
+        let previous = {
+            let mut book = self.engine.book();
+            book.kept_ports.extend(self.to_keep.clone());
+            book.activations.push(key.clone());
+            book.active.replace(key.clone())
+        };
+        release.activated();
+        self.progress
+            .tell(DeployPhase::Switch, format!("traffic is on {}", key.id));
+        self.engine.record(Milestone::TrafficSwitched {
+            release_id: key.id,
+            instance: key.instance,
+            previous_release_id: previous.map(|key| key.id),
+        });
+    }
+
+    /// Points services at the new release for their next start, then replaces singletons one at a time. One that fails
+    /// does not keep the others on the old release.
+    async fn replace_singletons(&mut self) -> Result<(), Failure> {
+        let scope = self.standing_scope();
+        let config = self.config.clone();
+        for service in self.engine.book().services.iter() {
+            if let Some(definition) = config.process(&service.id) {
+                service.process.refresh(Launch::single(definition, &scope));
+            }
+        }
+        let mut first_failure = Ok(());
+        for definition in singletons(&config) {
+            let replaced = self.replace_singleton(definition, &scope).await;
+            first_failure = first_failure.and(replaced);
+        }
+        first_failure
+    }
+
+    async fn replace_singleton(
+        &self,
+        definition: &ProcessDefinition,
+        scope: &Arc<Scope>,
+    ) -> Result<(), Failure> {
+        let known = self
+            .engine
+            .book()
+            .singletons
+            .iter()
+            .find(|one| one.id == definition.id)
+            .cloned();
+        let how = if known.is_some() { "replaced" } else { "started" };
+        let process = match known {
+            Some(standing) => {
+                standing.process.refresh(Launch::single(definition, scope));
+                standing.process
+            }
+            None => {
+                let process = self.stand_beside(definition, scope);
+                let standing = Standing {
+                    id: definition.id.clone(),
+                    process: process.clone(),
+                };
+                self.engine.book().singletons.push(standing);
+                process
+            }
+        };
+        // One task owns the process, so the old one has no live member left before the new one is spawned.
+        process
+            .restart(self.reason)
+            .await
+            .map_err(|error| Failure::start(&process, error))?;
+        tell_started(&process, how, DeployPhase::Singletons, &self.progress);
+        Ok(())
+    }
+}

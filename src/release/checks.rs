@@ -1,0 +1,137 @@
+//! Whether a release is fit to serve: its health check, its processes, and who really listens on its port.
+
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+
+use super::{DeployPhase, Detail, Failure, Progress, Release, health};
+use crate::config::Health;
+use crate::events::Milestone;
+use crate::host::listeners;
+use crate::process::{Condition, ManagedProcess, Status};
+
+impl Release {
+    /// Waits until the web process answers its health check. Fails at once when a process of the release fails.
+    pub async fn wait_until_healthy(&self, progress: &Progress) -> Result<(), Failure> {
+        let id = &self.proxied.identity().id;
+        let Some(health) = self.health() else {
+            progress.tell(DeployPhase::Health, "no health check is configured");
+            return self.check_processes();
+        };
+        let target = &self.blueprint.target;
+        progress.tell(
+            DeployPhase::Health,
+            format!("asking GET {} on {}", health.path, target.address),
+        );
+        let mut told: Option<health::Attempt> = None;
+        let watch = |attempt: &health::Attempt| {
+            if told.as_ref().is_some_and(|last| !is_news(last, attempt)) {
+                return;
+            }
+            let detail = Detail::Probe {
+                attempt: attempt.number,
+                elapsed: attempt.elapsed,
+            };
+            let message = format!("probe {}: {}", attempt.number, attempt.answer);
+            progress.tell_of(DeployPhase::Health, id, message, detail);
+            told = Some(attempt.clone());
+        };
+        tokio::select! {
+            biased;
+            failed = self.first_failed() => Err(Failure::exited(&failed, "before the release was healthy")),
+            outcome = health::wait_until_healthy(target, health, watch) => match outcome {
+                Ok(attempt) => {
+                    // Whoever answered, a process of this release that is gone by now makes it unfit.
+                    self.check_processes()?;
+                    self.look_for_strangers().await;
+                    self.events.record(Milestone::ReleaseHealthy {
+                        release_id: self.key().id.clone(),
+                        probes: attempt.number,
+                        elapsed_ms: u64::try_from(attempt.elapsed.as_millis()).unwrap_or(u64::MAX),
+                    });
+                    Ok(())
+                }
+                Err(timeout) => Err(Failure::unhealthy(&self.proxied, timeout)),
+            },
+        }
+    }
+
+    /// Whether its web process runs and, if it is to be asked, answers one fresh health probe with a 2xx.
+    pub async fn answers(&self) -> bool {
+        if self.proxied.status().condition != Condition::Running {
+            return false;
+        }
+        match self.health() {
+            None => true,
+            Some(health) => {
+                let probe = health::probe(&self.blueprint.target, &health.path);
+                let answer = tokio::time::timeout(health.request_timeout, probe).await;
+                answer.is_ok_and(|answer| answer.is_healthy())
+            }
+        }
+    }
+
+    fn health(&self) -> Option<&Health> {
+        self.blueprint
+            .config
+            .process(&self.proxied.identity().id)?
+            .health
+            .as_ref()
+    }
+
+    /// Names whoever listens on the release's port without belonging to its web process. Only a warning: a container's
+    /// port is held by its runtime.
+    async fn look_for_strangers(&self) {
+        let address = self.blueprint.target.address;
+        let listening = listeners(address);
+        let members = self.proxied.members().await;
+        if listening
+            .iter()
+            .any(|listener| members.iter().any(|member| member.pid == listener.pid))
+        {
+            return;
+        }
+        for stranger in listening {
+            self.events.record(Milestone::StrangerOnPort {
+                release_id: self.key().id.clone(),
+                process_id: self.proxied.identity().id.clone(),
+                port: address.port(),
+                pid: stranger.pid,
+                command: stranger.command,
+            });
+        }
+    }
+
+    fn check_processes(&self) -> Result<(), Failure> {
+        match self
+            .processes()
+            .find(|process| process.status().condition.is_at_rest())
+        {
+            Some(process) => Err(Failure::exited(process, "before the release was healthy")),
+            None => Ok(()),
+        }
+    }
+
+    /// The first of its processes that will not come up again by itself.
+    async fn first_failed(&self) -> ManagedProcess {
+        let mut waiting = JoinSet::new();
+        for process in self.processes().cloned() {
+            waiting.spawn(async move {
+                process
+                    .wait_for(|status: &Status| status.condition.is_at_rest())
+                    .await;
+                process
+            });
+        }
+        match waiting.join_next().await {
+            Some(Ok(process)) => process,
+            // A release always has a web process, and waiting for a status neither panics nor is aborted.
+            _ => std::future::pending().await,
+        }
+    }
+}
+
+/// The same answer again is told once a second.
+fn is_news(told: &health::Attempt, attempt: &health::Attempt) -> bool {
+    attempt.answer != told.answer || attempt.elapsed.saturating_sub(told.elapsed) >= Duration::from_secs(1)
+}

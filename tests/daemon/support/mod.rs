@@ -1,0 +1,24 @@
+//! The stage of a test: a daemon in a folder of its own, its clients, and a look at what runs.
+
+mod client;
+mod daemon;
+mod living;
+mod operations;
+mod patience;
+mod ports;
+mod process;
+mod setup;
+mod story;
+mod traffic;
+mod wire;
+
+pub use client::Client;
+pub use daemon::Daemon;
+pub use living::{is_alive, send};
+pub use operations::{has_said, pid};
+pub use patience::{PATIENCE, wait_for, wait_until};
+pub use process::Process;
+pub use setup::Setup;
+pub use story::{position, told};
+pub use traffic::Traffic;
+pub use wire::{Reply, Wire};

@@ -1,0 +1,161 @@
+//! What a daemon is started from: a folder, a config, an environment.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::daemon::Daemon;
+use super::ports::{PortBlock, SIZE};
+use super::process::Process;
+
+/// A daemon in the making.
+#[derive(Debug)]
+pub struct Setup {
+    folder: TempDir,
+    config: Value,
+    environment: Vec<(String, String)>,
+    ports: PortBlock,
+    ignored_signal: Option<&'static str>,
+}
+
+impl Setup {
+    /// No process yet; the proxy takes any free port.
+    pub fn new() -> Setup {
+        let folder = tempfile::Builder::new()
+            .prefix("daemon-test-")
+            .tempdir()
+            .expect("a temporary folder");
+        std::fs::create_dir(folder.path().join("tmp")).expect("a folder for the daemon's own files");
+        Setup {
+            folder,
+            config: json!({
+                "application": "shop",
+                "control": { "path": "tmp/control.sock" },
+                "proxy": { "port": 0 },
+                "processes": [],
+            }),
+            environment: Vec::new(),
+            ports: PortBlock::claim(),
+            ignored_signal: None,
+        }
+    }
+
+    /// A web process that serves HTTP.
+    pub fn with_web() -> Setup {
+        Setup::new().process(Process::web())
+    }
+
+    /// A web process that only runs.
+    pub fn with_idle_web() -> Setup {
+        Setup::new().process(Process::idle_web())
+    }
+
+    /// One more process. A proxied one gets the setup's port range unless it has a port.
+    pub fn process(mut self, process: Process) -> Setup {
+        let Process(mut definition) = process;
+        if definition["policy"] == "proxied" && definition["port"].is_null() {
+            definition["port"] = json!({ "from": self.port(0), "to": self.port(SIZE - 5) });
+        }
+        self.config["processes"]
+            .as_array_mut()
+            .expect("a list")
+            .push(definition);
+        self
+    }
+
+    pub fn proxy(mut self, field: &str, value: impl Into<Value>) -> Setup {
+        self.config["proxy"][field] = value.into();
+        self
+    }
+
+    pub fn control(mut self, field: &str, value: impl Into<Value>) -> Setup {
+        self.config["control"][field] = value.into();
+        self
+    }
+
+    pub fn set(mut self, field: &str, value: impl Into<Value>) -> Setup {
+        self.config[field] = value.into();
+        self
+    }
+
+    /// A variable of the daemon's environment.
+    pub fn env(mut self, name: &str, value: &str) -> Setup {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// The daemon is started by somebody who ignores this signal, as `nohup` does.
+    pub fn ignoring(mut self, signal: &'static str) -> Setup {
+        self.ignored_signal = Some(signal);
+        self
+    }
+
+    /// One of the setup's own ports. The last four are never given to the web process.
+    pub fn port(&self, index: u16) -> u16 {
+        self.ports.port(index)
+    }
+
+    /// A port that the web process's range leaves free.
+    pub fn spare_port(&self, index: u16) -> u16 {
+        self.port(SIZE - 4 + index)
+    }
+
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Where the control socket will be.
+    pub fn socket(&self) -> PathBuf {
+        self.folder().join("tmp/control.sock")
+    }
+
+    /// Starts the daemon and waits until its control socket answers.
+    pub fn start(self) -> Daemon {
+        let daemon = self.launch();
+        daemon.wait_until_ready();
+        daemon
+    }
+
+    /// Starts the daemon without waiting for anything.
+    pub fn launch(self) -> Daemon {
+        let file = |name: &str| File::create(self.folder().join(name)).expect("a file in the test's folder");
+        let (stdout, stderr) = (file("stdout"), file("stderr"));
+        self.launch_with(stdout.into(), stderr.into())
+    }
+
+    /// The same with other streams; [`Daemon::log`] then has nothing to read.
+    pub fn launch_with(self, stdout: Stdio, stderr: Stdio) -> Daemon {
+        let path = self.folder().join("rollbridge.json");
+        std::fs::write(&path, self.config.to_string()).expect("the config is written");
+        let tag = format!("{}", self.folder().display());
+        let mut command = match self.ignored_signal {
+            None => rollbridge(),
+            Some(signal) => {
+                let mut shell = Command::new("/bin/sh");
+                let script = format!("trap '' {signal}; exec \"$0\" \"$@\"");
+                shell.args(["-c", &script, env!("CARGO_BIN_EXE_rollbridge")]);
+                shell
+            }
+        };
+        let child = command
+            .args(["daemon", "--config"])
+            .arg(&path)
+            .env(super::living::TAG, &tag)
+            .env("TMPDIR", self.folder().join("tmp"))
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::null())
+            .stdout(stdout)
+            .stderr(stderr)
+            .spawn()
+            .expect("the daemon is started");
+        Daemon::new(child, self.folder, self.ports)
+    }
+}
+
+/// The binary under test.
+pub fn rollbridge() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_rollbridge"))
+}
