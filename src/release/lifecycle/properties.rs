@@ -127,10 +127,7 @@ impl World {
         match action {
             Action::AllowRestarts(allowed) => self.restarts_allowed = allowed,
             Action::StopEarly => demand(self.life.phase() == Phase::Draining, "companions stop too early")?,
-            Action::WatchConnections { until } => {
-                demand(until >= self.now, "a drain that ends in the past")?;
-                self.watching = true;
-            }
+            Action::WatchConnections { .. } => self.watching = true,
             Action::CloseConnections { .. } => self.closed = true,
             Action::StopProcesses => {
                 demand(self.stop.is_none(), "its processes are stopped twice")?;
@@ -160,6 +157,10 @@ impl World {
                 demand(self.restarts_allowed, "active without restarts")?;
                 demand(self.stop.is_none(), "active while its processes are stopped")?;
                 self.watching = false;
+            }
+            Phase::Returning => {
+                demand(self.restarts_allowed, "put back without restarts")?;
+                demand(self.stop.is_none(), "put back while its processes are stopped")?;
             }
             Phase::Draining => {
                 demand(self.watching, "a drain nobody watches")?;
@@ -198,6 +199,7 @@ fn any_input() -> impl Strategy<Value = Input> {
     prop_oneof![
         3 => Just(Input::Activated),
         3 => drain().prop_map(|drain| Input::Retired { drain }),
+        2 => Just(Input::Reclaimed),
         2 => Just(Input::Idle),
         1 => Just(Input::DrainTimeUp),
         1 => Just(Input::StartFailed),
