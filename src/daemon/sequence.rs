@@ -2,6 +2,9 @@
 //!
 //! Before the switch every failure is undone. From the switch on there is no way back: traffic is on the new release.
 
+#[cfg(test)]
+mod properties;
+
 use crate::release::DeployPhase;
 
 /// How a phase came out.

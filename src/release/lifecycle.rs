@@ -11,6 +11,9 @@
 //!
 //! States in parentheses show as `starting` (undoing) and as `draining` (returning, ending).
 
+#[cfg(test)]
+mod properties;
+
 use std::time::Duration;
 
 use crate::clock::Timestamp;

@@ -208,7 +208,7 @@ fn any_script() -> impl Strategy<Value = Script> {
     (
         any_rules().prop_map(Box::new),
         any::<bool>(),
-        vec(any_happening(), 0..60),
+        vec(any_happening(), 0..50),
     )
 }
 
@@ -238,7 +238,7 @@ fn run(tamper: &dyn Tamper, cases: u32, rng: Option<TestRng>) -> Result<(), Test
 
 #[test]
 fn no_life_breaks_the_rules() {
-    if let Err(broken) = run(&Honest, 5000, None) {
+    if let Err(broken) = run(&Honest, 3000, None) {
         panic!("{broken}");
     }
 }
