@@ -37,7 +37,7 @@ fn a_second_deploy_is_refused_and_told_of_the_first() {
 #[test]
 fn who_waits_is_served_in_turn_and_who_leaves_is_forgotten() {
     // Its slow end keeps the deploy that replaces it under way.
-    let slow = "trap 'while [ ! -f ../go ]; do sleep 0.02; done; exit' TERM; echo ready; sleep 1000 & wait";
+    let slow = "trap 'while [ ! -f ../go ]; do sleep 0.02; done; exit' TERM; echo ready; while :; do sleep 0.05; done";
     let scheduler = Process::singleton("scheduler")
         .running(slow)
         .set("gracefulStopMs", 60_000);

@@ -81,8 +81,7 @@ fn a_hang_up_is_no_reason_to_end() {
 
 #[test]
 fn a_second_signal_does_not_cut_the_first_short() {
-    let slow =
-        "trap 'touch ../stopping; sleep 0.5; touch ../finished; exit' TERM; echo ready; sleep 1000 & wait";
+    let slow = "trap 'touch ../stopping; sleep 0.5; touch ../finished; exit' TERM; echo ready; while :; do sleep 0.05; done";
     let daemon = Setup::with_idle_web()
         .process(Process::companion("worker").running(slow))
         .start();
@@ -194,7 +193,7 @@ fn a_process_that_ignores_its_stop_signal_is_killed_after_its_grace() {
 
 #[test]
 fn everything_stops_side_by_side() {
-    let slow = "trap 'sleep 1; exit' TERM; echo ready; sleep 1000 & wait";
+    let slow = "trap 'sleep 1; exit' TERM; echo ready; while :; do sleep 0.05; done";
     let mut setup = Setup::with_idle_web();
     for id in ["one", "two", "three", "four", "five", "six"] {
         setup = setup.process(Process::companion(id).running(slow));
@@ -230,7 +229,7 @@ fn an_idle_daemon_ends_at_once() {
 #[test]
 fn nothing_is_accepted_any_more() {
     let slow = "trap 'touch ../stopping; while [ ! -f ../go ]; do sleep 0.02; done; exit' TERM; echo ready; \
-                sleep 1000 & wait";
+                while :; do sleep 0.05; done";
     let daemon = Setup::with_idle_web()
         .process(
             Process::companion("worker")

@@ -81,7 +81,7 @@ fn an_unknown_release_is_an_error_that_names_the_known() {
 
 #[test]
 fn stopping_the_release_that_is_being_deployed_cancels_the_deploy() {
-    let worker = Process::companion("worker").running("trap 'sleep 0.1; exit' TERM; sleep 1000 & wait");
+    let worker = Process::companion("worker");
     let silent = Process::web_after("test {{releaseId}} = v1 || exec sleep 1000");
     let daemon = Setup::new()
         .process(silent)

@@ -60,7 +60,10 @@ fn what_cannot_be_started_is_named_and_undone() {
         let daemon = Setup::new()
             .process(impossible.process)
             .process(web)
-            .process(Process::service("other").running("exec sleep 2000"))
+            .process(
+                Process::service("other")
+                    .running("trap 'sleep 0.2; exit' TERM; while :; do sleep 0.05; done"),
+            )
             .start();
         let error = daemon.deploy("v2").fails_with(impossible.code);
         assert_eq!(error["phase"], impossible.phase, "{error}");
