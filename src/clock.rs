@@ -2,6 +2,8 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use tokio::time::Instant;
+
 /// A point in wall-clock time, in milliseconds since the Unix epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(u64);
@@ -47,6 +49,29 @@ impl Timestamp {
     /// The digits of the UTC time, `YYYYMMDDHHMMSSmmm`: the id of a release that was given none.
     pub fn to_release_id(self) -> String {
         self.to_rfc3339().chars().filter(char::is_ascii_digit).collect()
+    }
+}
+
+/// Time for measuring: begins at the wall-clock time of its making and then never jumps, whatever is done to the system's
+/// clock. Follows the runtime's clock, also a paused one.
+#[derive(Clone, Copy, Debug)]
+pub struct SteadyClock {
+    began: Timestamp,
+    beginning: Instant,
+}
+
+impl SteadyClock {
+    /// A clock that begins now.
+    pub fn start() -> SteadyClock {
+        SteadyClock {
+            began: Timestamp::now(),
+            beginning: Instant::now(),
+        }
+    }
+
+    /// What it shows now.
+    pub fn now(&self) -> Timestamp {
+        self.began.plus(self.beginning.elapsed())
     }
 }
 

@@ -147,6 +147,20 @@ pub enum Milestone {
         max_restarts: u32,
         window_ms: u64,
     },
+    #[serde(rename = "memory warning")]
+    MemoryWarning {
+        process_id: String,
+        release_id: Option<String>,
+        rss_bytes: u64,
+        warn_bytes: u64,
+    },
+    #[serde(rename = "memory limit exceeded")]
+    MemoryLimitExceeded {
+        process_id: String,
+        release_id: Option<String>,
+        rss_bytes: u64,
+        limit_bytes: u64,
+    },
     #[serde(rename = "hook failed")]
     HookFailed {
         process_id: String,

@@ -70,16 +70,26 @@ fn sources() -> Vec<Source> {
     collect(Path::new("src"), &mut files);
     files.sort();
     assert!(files.len() > 50, "the tests of a package run in its folder");
-    files
+    let texts = files.into_iter().map(|path| {
+        let text = fs::read_to_string(&path).expect("a source file is readable text");
+        (path, text)
+    });
+    let texts: Vec<(PathBuf, String)> = texts.collect();
+    let tests: Vec<PathBuf> = texts
+        .iter()
+        .flat_map(|(path, text)| test_modules(path, text))
+        .collect();
+    let is_source = |path: &Path| {
+        let is_within = |module: &PathBuf| path.with_extension("").starts_with(module);
+        !tests.iter().any(is_within)
+    };
+    texts
         .into_iter()
-        .map(|path| {
-            let text = fs::read_to_string(&path).expect("a source file is readable text");
-            let path = path.display().to_string();
-            Source {
-                code: blank(without_tests(&text)),
-                path,
-                text,
-            }
+        .filter(|(path, _)| is_source(path))
+        .map(|(path, text)| Source {
+            path: path.display().to_string(),
+            code: blank(without_tests(&text)),
+            text,
         })
         .collect()
 }
@@ -87,8 +97,7 @@ fn sources() -> Vec<Source> {
 fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).expect("the folder is there") {
         let path = entry.expect("the folder can be listed").path();
-        // A folder `tests` holds unit tests that outgrew their file.
-        if path.is_dir() && path.file_name().is_some_and(|name| name != "tests") {
+        if path.is_dir() {
             collect(&path, files);
         } else if path.extension().is_some_and(|extension| extension == "rs") {
             files.push(path);
@@ -96,9 +105,25 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
     }
 }
 
+/// The modules with files of their own that `#[cfg(test)]` stands above, without extension.
+fn test_modules(path: &Path, text: &str) -> Vec<PathBuf> {
+    let folder = match path.file_stem().and_then(|stem| stem.to_str()) {
+        Some("mod" | "lib" | "main") => path.parent().map(Path::to_owned).unwrap_or_default(),
+        _ => path.with_extension(""),
+    };
+    let marked = text.split("#[cfg(test)]\nmod ").skip(1);
+    let names = marked.filter_map(|rest| rest.lines().next()?.strip_suffix(';'));
+    names.map(|name| folder.join(name)).collect()
+}
+
+/// The text up to the unit tests at its end.
 fn without_tests(text: &str) -> &str {
-    text.find("\n#[cfg(test)]\nmod tests")
-        .map_or(text, |end| &text[..=end])
+    let marked = text.match_indices("\n#[cfg(test)]\nmod ").map(|(at, _)| at);
+    let is_inline = |at: &usize| {
+        let declaration = text[at + 1..].lines().nth(1);
+        declaration.is_some_and(|line| line.ends_with('{'))
+    };
+    marked.filter(is_inline).min().map_or(text, |end| &text[..=end])
 }
 
 /// The code with a space for every character of a comment or a literal.

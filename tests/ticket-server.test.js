@@ -1,17 +1,11 @@
 "use strict"
 
 const assert = require("node:assert/strict")
-const path = require("node:path")
 const {test} = require("node:test")
 const {WebSocket} = require("ws")
 const rollbridge = require("..")
-const {freePortRange, freePorts} = require("./support/free-ports.js")
-const {RunningDaemon} = require("./support/running-daemon.js")
-const {temporaryFolder} = require("./support/temporary-folder.js")
+const {config, runningTicketServer} = require("./support/ticket-server.js")
 const {waitUntil} = require("./support/wait-until.js")
-
-const example = path.join(__dirname, "..", "examples", "ticket-server")
-const config = path.join(example, "rollbridge.js")
 
 test("the example's config is valid and uses all four policies", async () => {
   const {valid, warnings} = await rollbridge.validateConfig({config})
@@ -23,19 +17,7 @@ test("the example's config is valid and uses all four policies", async () => {
 })
 
 test("tickets outlive a deploy, and the releases differ", async (t) => {
-  const folder = temporaryFolder(t)
-  const [proxyPort, brokerPort] = await freePorts(2)
-  const {from, to} = await freePortRange(10)
-  Object.assign(process.env, {
-    TICKET_SERVER_CONTROL_PATH: path.join(folder, "control.sock"),
-    TICKET_SERVER_PROXY_PORT: String(proxyPort),
-    TICKET_SERVER_BROKER_PORT: String(brokerPort),
-    TICKET_SERVER_WEB_PORTS: `${from}-${to}`
-  })
-  const daemon = new RunningDaemon({configPath: config, logPath: path.join(folder, "daemon.log")})
-  t.after(() => daemon.end())
-  await daemon.ready()
-
+  const {daemon, deploy, proxyPort} = await runningTicketServer(t)
   const origin = `http://127.0.0.1:${proxyPort}`
   /** @type {(address: string) => Promise<any>} */
   const json = async (address) => (await fetch(origin + address)).json()
@@ -43,10 +25,6 @@ test("tickets outlive a deploy, and the releases differ", async (t) => {
   const report = (ticket) => fetch(`${origin}/tickets`, {
     method: "POST", headers: {"content-type": "application/json"}, body: JSON.stringify(ticket)
   })
-  /** @param {string} version */
-  const deploy = (version) =>
-    rollbridge.deploy({config, releasePath: path.join(example, "releases", version), releaseId: version})
-
   await deploy("v1")
   assert.equal((await json("/version")).releaseId, "v1")
   assert.equal((await report({title: "The door is stuck", priority: "urgent"})).status, 201)

@@ -17,19 +17,20 @@ const LAST_LINES: Duration = Duration::from_secs(1);
 /// Writes events on a thread of its own.
 #[derive(Debug)]
 pub(super) struct LogWriter {
-    lines: SyncSender<Arc<Event>>,
+    /// None is the end.
+    lines: SyncSender<Option<Arc<Event>>>,
     done: Receiver<()>,
 }
 
 impl LogWriter {
     /// Starts the thread.
     pub fn start() -> std::io::Result<LogWriter> {
-        let (lines, waiting) = sync_channel::<Arc<Event>>(WAITING_LINES);
+        let (lines, waiting) = sync_channel::<Option<Arc<Event>>>(WAITING_LINES);
         let (finished, done) = sync_channel(1);
         std::thread::Builder::new()
             .name("log-writer".to_owned())
             .spawn(move || {
-                for event in waiting {
+                while let Ok(Some(event)) = waiting.recv() {
                     write_line(&event);
                 }
                 let _ = finished.send(());
@@ -40,14 +41,16 @@ impl LogWriter {
     /// Where events go in.
     pub fn sink(&self) -> impl Fn(&Arc<Event>) + Send + Sync + use<> {
         let lines = self.lines.clone();
-        move |event| match lines.try_send(event.clone()) {
+        move |event| match lines.try_send(Some(event.clone())) {
             Ok(()) | Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {}
         }
     }
 
-    /// Waits for the last lines, once nobody holds the sink any more; not for ever.
+    /// Waits for the lines so far, not for ever.
     pub fn finish(self) {
-        drop(self.lines);
+        // Said, not shown by dropping the senders: tasks that nobody runs any more may still hold a sink. Where the
+        // queue is full, stdout is blocked and the wait below runs out.
+        let _ = self.lines.try_send(None);
         let _ = self.done.recv_timeout(LAST_LINES);
     }
 }

@@ -56,7 +56,8 @@ pub(super) async fn respond(client: &mut Client, engine: &Engine, request: Reque
 }
 
 async fn status(client: &mut Client, engine: &Engine) -> Result<(), Left> {
-    client.send(&wire::success(wire::status(&engine.status()))).await
+    let status = engine.status_with_memory().await;
+    client.send(&wire::success(wire::status(&status))).await
 }
 
 type Steps = mpsc::UnboundedReceiver<Step>;

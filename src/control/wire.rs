@@ -7,6 +7,7 @@ use crate::daemon::status::{ProcessStatus, ReleaseStatus};
 use crate::daemon::{Deployed, EngineError, Status};
 use crate::error::ErrorCode;
 use crate::events::Event;
+use crate::host::Resident;
 use crate::process::LogLine;
 use crate::release::{Detail, Step};
 
@@ -145,6 +146,7 @@ fn process(process: &ProcessStatus) -> Value {
         identity,
         status,
         logs,
+        usage,
     } = process;
     let uptime_ms = match (status.pid, status.started_at) {
         (Some(_), Some(started_at)) => Some(Timestamp::now().since(started_at).as_millis() as u64),
@@ -169,11 +171,15 @@ fn process(process: &ProcessStatus) -> Value {
         "exitCode": status.last_exit.and_then(|exit| exit.code()),
         "exitSignal": status.last_exit.and_then(|exit| exit.signal_name()),
         "logs": logs.iter().map(log_line).collect::<Vec<_>>(),
-        "rssBytes": null,
-        "memoryRestarts": 0,
-        "lastMemoryRestartAt": null,
-        "children": null,
+        "rssBytes": usage.as_ref().map(|usage| usage.rss_bytes),
+        "memoryRestarts": status.memory_restarts,
+        "lastMemoryRestartAt": time(status.last_memory_restart_at),
+        "children": usage.as_ref().map(|usage| usage.members.iter().map(child).collect::<Vec<_>>()),
     })
+}
+
+fn child(member: &Resident) -> Value {
+    json!({ "pid": member.pid, "command": member.command, "rssBytes": member.rss_bytes })
 }
 
 fn log_line(line: &LogLine) -> Value {

@@ -1,10 +1,11 @@
 //! How things stand, as plain data. `control` turns it into the status payload.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::Engine;
+use crate::host::{BoxFuture, ChildId, Usage};
 use crate::process::{self, Identity, LogLine, ManagedProcess};
 use crate::release::Release;
 use crate::release::lifecycle::Life;
@@ -62,10 +63,39 @@ pub struct ProcessStatus {
     pub status: process::Status,
     /// Its recent output.
     pub logs: Vec<LogLine>,
+    /// The memory it holds, if anything of it lives and it was asked for.
+    pub usage: Option<Usage>,
 }
 
 impl Engine {
-    /// How things stand now.
+    /// How things stand now, with the memory every process holds. One look at the system serves them all.
+    pub async fn status_with_memory(&self) -> Status {
+        let asked: Vec<_> = self.processes().iter().map(asked_usage).collect();
+        let mut usages = HashMap::new();
+        for (child, usage) in asked.into_iter().flatten() {
+            usages.insert(child, usage.await);
+        }
+        let mut status = self.status();
+        let releases = status
+            .releases
+            .iter_mut()
+            .flat_map(|release| &mut release.processes);
+        for process in releases.chain(&mut status.services).chain(&mut status.singletons) {
+            process.usage = process.status.child.and_then(|child| usages.remove(&child));
+        }
+        status
+    }
+
+    fn processes(&self) -> Vec<ManagedProcess> {
+        let book = self.book();
+        let own = book.releases.iter().flat_map(|release| release.processes());
+        let standing = book.services.iter().chain(&book.singletons);
+        own.chain(standing.map(|standing| &standing.process))
+            .cloned()
+            .collect()
+    }
+
+    /// How things stand now. Nothing is measured for it.
     pub fn status(&self) -> Status {
         let book = self.book();
         let config = self.config();
@@ -104,10 +134,15 @@ fn release_status(release: &Release) -> ReleaseStatus {
     }
 }
 
+fn asked_usage(process: &ManagedProcess) -> Option<(ChildId, BoxFuture<'static, Usage>)> {
+    process.status().child.zip(process.usage())
+}
+
 fn process_status(process: &ManagedProcess) -> ProcessStatus {
     ProcessStatus {
         identity: process.identity().clone(),
         status: process.status(),
         logs: process.logs(),
+        usage: None,
     }
 }

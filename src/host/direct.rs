@@ -18,6 +18,7 @@ use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
 use tokio::sync::{mpsc, oneshot};
 
+use super::census::{Census, Depth, Usage};
 use super::launch::{Launched, launch};
 use super::members::{Kinship, is_same, scan};
 use super::{
@@ -36,6 +37,7 @@ const CHUNK_BYTES: usize = 64 * 1024;
 pub struct DirectHost {
     next_id: AtomicU64,
     children: Mutex<HashMap<ChildId, Kinship>>,
+    census: Census,
 }
 
 impl DirectHost {
@@ -47,10 +49,7 @@ impl DirectHost {
     fn start(&self, spec: &SpawnSpec) -> Result<Child, SpawnError> {
         let Launched { pid, stdout, stderr } = launch(spec)?;
         let id = ChildId(self.next_id.fetch_add(1, Ordering::Relaxed));
-        let kinship = Kinship {
-            leader: pid,
-            token: spec.token.clone(),
-        };
+        let kinship = Kinship::of_new(pid, spec.token.clone());
         self.children
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -93,6 +92,9 @@ impl ProcessHost for DirectHost {
                 // Gone meanwhile, or no longer ours to signal: either way there is nothing to do about it here.
                 let _ = kill(Pid::from_raw(found.member.pid), signal);
             }
+            if found.halted && signal != Signal::SIGKILL && is_same(found.member) {
+                let _ = kill(Pid::from_raw(found.member.pid), Signal::SIGCONT);
+            }
         }
         outcome
     }
@@ -102,6 +104,16 @@ impl ProcessHost for DirectHost {
             return Vec::new();
         };
         scan(&kinship).into_iter().map(|found| found.member).collect()
+    }
+
+    fn usage(&self, child: ChildId, depth: Depth) -> BoxFuture<'static, Usage> {
+        let answer = self.kinship(child).map(|kinship| self.census.ask(kinship, depth));
+        Box::pin(async move {
+            match answer {
+                Some(answer) => answer.await.unwrap_or_default(),
+                None => Usage::default(),
+            }
+        })
     }
 
     fn forget(&self, child: ChildId) {

@@ -114,7 +114,8 @@ fn command_name(pid: i32) -> String {
         .unwrap_or_default()
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(target_os = "linux")]
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -2,6 +2,20 @@
 //!
 //! Elsewhere than on Linux only the process group is known; `docs/architecture.md` says so.
 
+#[cfg(target_os = "linux")]
+use std::collections::{BTreeMap, HashMap};
+#[cfg(target_os = "linux")]
+use std::fs::File;
+#[cfg(target_os = "linux")]
+use std::io::Read;
+#[cfg(target_os = "linux")]
+use std::os::unix::fs::DirEntryExt;
+#[cfg(target_os = "linux")]
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+#[cfg(target_os = "linux")]
+use nix::unistd::{Pid, getpgid, getsid};
+
 use super::Member;
 
 /// What a process is known by: its session and group (both named by the leader's pid) and its token.
@@ -11,73 +25,188 @@ pub(super) struct Kinship {
     pub token: String,
 }
 
-/// One live process found by a scan, with whether a signal to the group reaches it.
+impl Kinship {
+    /// The kinship of a leader that was just started.
+    pub fn of_new(leader: i32, token: String) -> Kinship {
+        Kinship { leader, token }
+    }
+}
+
+/// One live process found by a survey.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Found {
     pub member: Member,
+    /// A signal to the group reaches it.
     pub in_group: bool,
+    /// It was halted by a signal such as SIGSTOP, and acts on nothing but SIGKILL until it is continued.
+    pub halted: bool,
+    /// The memory it holds, in bytes.
+    pub rss_bytes: u64,
 }
 
 /// The live members of one child.
-#[cfg(target_os = "linux")]
 pub(super) fn scan(kinship: &Kinship) -> Vec<Found> {
-    let Ok(entries) = std::fs::read_dir("/proc") else {
-        return Vec::new();
-    };
-    let pids = entries
-        .flatten()
-        .filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-    pids.filter_map(|pid| examine(pid, kinship)).collect()
+    survey(&[kinship]).pop().unwrap_or_default()
 }
 
+/// The live members of each of `kinships`, in their order, found with one walk through /proc.
+///
+/// Every process on the machine costs two system calls that read nothing; only members cost a read. A process that stands
+/// in no wanted group or session is asked for its token once in its life: a token is inherited, never taken on later.
 #[cfg(target_os = "linux")]
-fn examine(pid: i32, kinship: &Kinship) -> Option<Found> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))
-        .ok()
-        .and_then(|text| Stat::parse(&text))?;
-    if !stat.alive {
+pub(super) fn survey(kinships: &[&Kinship]) -> Vec<Vec<Found>> {
+    let mut found = vec![Vec::new(); kinships.len()];
+    let Ok(entries) = std::fs::read_dir("/proc") else {
+        return found;
+    };
+    let by_leader: HashMap<i32, usize> = (0..)
+        .zip(kinships)
+        .map(|(position, kinship)| (kinship.leader, position))
+        .collect();
+    let by_token: HashMap<&[u8], usize> = (0..)
+        .zip(kinships)
+        .map(|(position, kinship)| (kinship.token.as_bytes(), position))
+        .collect();
+    let mut acquaintances = ACQUAINTANCES.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut met = BTreeMap::new();
+    let mut buffer = Vec::new();
+    for entry in entries.flatten() {
+        let Some(pid) = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse::<i32>().ok())
+        else {
+            continue;
+        };
+        let by_number = |number: nix::Result<Pid>| by_leader.get(&number.ok()?.as_raw()).copied();
+        let (group, session) = (
+            getpgid(Some(Pid::from_raw(pid))),
+            getsid(Some(Pid::from_raw(pid))),
+        );
+        if session.is_ok_and(|session| session.as_raw() == 0) {
+            // A thread of the kernel, or from outside of this container.
+            continue;
+        }
+        let kin = by_number(group).or_else(|| by_number(session));
+        let kin = kin.or_else(|| {
+            let identity = (pid, entry.ino());
+            let token = match acquaintances.remove(&identity) {
+                Some(known) => known,
+                None => asked_for_token(pid, &mut buffer)?,
+            };
+            let kin = token.as_deref().and_then(|token| by_token.get(token).copied());
+            met.insert(identity, token);
+            kin
+        });
+        let Some(position) = kin else { continue };
+        let Some(stat) = read_stat(pid, &mut buffer).filter(|stat| stat.alive) else {
+            continue;
+        };
+        found[position].push(Found {
+            member: Member {
+                pid,
+                start_ticks: stat.start_ticks,
+            },
+            in_group: stat.group == kinships[position].leader,
+            halted: stat.halted,
+            rss_bytes: stat.rss_pages * page_bytes(),
+        });
+    }
+    // Who was not met is gone.
+    *acquaintances = met;
+    found
+}
+
+/// Processes that were asked for their token, with the answer. Pid and inode in /proc together name a process: the inode
+/// is numbered anew for each.
+#[cfg(target_os = "linux")]
+static ACQUAINTANCES: Mutex<Acquaintances> = Mutex::new(Acquaintances::new());
+
+#[cfg(target_os = "linux")]
+type Acquaintances = BTreeMap<(i32, u64), Option<Vec<u8>>>;
+
+/// The token a process carries in its environment, if any; nothing if it cannot be asked at this moment.
+#[cfg(target_os = "linux")]
+fn asked_for_token(pid: i32, buffer: &mut Vec<u8>) -> Option<Option<Vec<u8>>> {
+    // Processes of other users cannot be read, and are none of ours.
+    let environment = read(pid, "environ", buffer).unwrap_or(b"none");
+    if environment.is_empty() {
+        // In the middle of an exec; or it has none at all, and is asked again the next time.
         return None;
     }
-    let found = Found {
-        member: Member {
-            pid,
-            start_ticks: stat.start_ticks,
-        },
-        in_group: stat.group == kinship.leader,
-    };
-    let kin = found.in_group || stat.session == kinship.leader || carries_token(pid, &kinship.token);
-    kin.then_some(found)
-}
-
-#[cfg(target_os = "linux")]
-fn carries_token(pid: i32, token: &str) -> bool {
-    // Processes of other users cannot be read, and are none of ours.
-    let Ok(environment) = std::fs::read(format!("/proc/{pid}/environ")) else {
-        return false;
-    };
-    environment.split(|byte| *byte == 0).any(|variable| {
-        variable
-            .strip_prefix(b"ROLLBRIDGE_INSTANCE=")
-            .is_some_and(|value| value == token.as_bytes())
-    })
+    let mut variables = environment.split(|byte| *byte == 0);
+    Some(
+        variables
+            .find_map(|variable| variable.strip_prefix(b"ROLLBRIDGE_INSTANCE="))
+            .map(<[u8]>::to_vec),
+    )
 }
 
 /// Whether `member` is still the process it was when it was found.
 #[cfg(target_os = "linux")]
 pub(super) fn is_same(member: Member) -> bool {
-    std::fs::read_to_string(format!("/proc/{}/stat", member.pid))
-        .ok()
-        .and_then(|text| Stat::parse(&text))
-        .is_some_and(|stat| stat.start_ticks == member.start_ticks)
+    start_ticks(member.pid) == Some(member.start_ticks)
+}
+
+#[cfg(target_os = "linux")]
+fn start_ticks(pid: i32) -> Option<u64> {
+    read_stat(pid, &mut Vec::new()).map(|stat| stat.start_ticks)
+}
+
+#[cfg(target_os = "linux")]
+fn read_stat(pid: i32, buffer: &mut Vec<u8>) -> Option<Stat> {
+    Stat::parse(&String::from_utf8_lossy(read(pid, "stat", buffer)?))
+}
+
+/// Reads a file of a process into `buffer`, which is reused for the thousands of reads of a survey.
+#[cfg(target_os = "linux")]
+fn read<'a>(pid: i32, file: &str, buffer: &'a mut Vec<u8>) -> Option<&'a [u8]> {
+    buffer.clear();
+    File::open(format!("/proc/{pid}/{file}"))
+        .and_then(|mut file| file.read_to_end(buffer))
+        .ok()?;
+    Some(buffer)
+}
+
+#[cfg(target_os = "linux")]
+fn page_bytes() -> u64 {
+    static PAGE_BYTES: OnceLock<u64> = OnceLock::new();
+    *PAGE_BYTES.get_or_init(|| {
+        let size = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE);
+        size.ok()
+            .flatten()
+            .and_then(|size| u64::try_from(size).ok())
+            .unwrap_or(4096)
+    })
+}
+
+/// What a process was started as, for people: its arguments, or its name in brackets if it hides them.
+#[cfg(target_os = "linux")]
+pub(super) fn command_line(pid: i32) -> String {
+    const MOST_CHARACTERS: usize = 200;
+    let mut buffer = Vec::new();
+    let arguments = read(pid, "cmdline", &mut buffer).unwrap_or_default();
+    let text = String::from_utf8_lossy(arguments).replace(|character: char| character.is_control(), " ");
+    let text = text.trim();
+    if text.is_empty() {
+        let name = read(pid, "comm", &mut buffer).unwrap_or_default();
+        return format!("[{}]", String::from_utf8_lossy(name).trim());
+    }
+    match text.char_indices().nth(MOST_CHARACTERS) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
 }
 
 /// The fields we need of `/proc/<pid>/stat`, see proc_pid_stat(5).
 #[derive(Debug, PartialEq, Eq)]
 struct Stat {
     alive: bool,
+    halted: bool,
     group: i32,
     session: i32,
     start_ticks: u64,
+    rss_pages: u64,
 }
 
 impl Stat {
@@ -88,38 +217,52 @@ impl Stat {
         let _parent = fields.next()?;
         let group = fields.next()?.parse().ok()?;
         let session = fields.next()?.parse().ok()?;
-        // Start time is field 22 of the line; the session was field 6.
+        // Start time is field 22 of the line, resident pages field 24; the session was field 6.
         let start_ticks = fields.nth(15)?.parse().ok()?;
+        let rss_pages = fields.nth(1)?.parse().ok()?;
         Some(Stat {
             alive: !matches!(state, "Z" | "X" | "x"),
+            halted: state == "T",
             group,
             session,
             start_ticks,
+            rss_pages,
         })
     }
 }
 
 #[cfg(not(target_os = "linux"))]
-pub(super) fn scan(kinship: &Kinship) -> Vec<Found> {
+pub(super) fn survey(kinships: &[&Kinship]) -> Vec<Vec<Found>> {
     use nix::sys::signal::killpg;
     use nix::unistd::Pid;
-    match killpg(Pid::from_raw(kinship.leader), None) {
-        Ok(()) => {
-            vec![Found {
-                member: Member {
-                    pid: kinship.leader,
-                    start_ticks: 0,
-                },
-                in_group: true,
-            }]
-        }
+    let group = |leader: i32| match killpg(Pid::from_raw(leader), None) {
+        Ok(()) => vec![Found {
+            member: Member {
+                pid: leader,
+                start_ticks: 0,
+            },
+            in_group: true,
+            halted: false,
+            rss_bytes: 0,
+        }],
         Err(_) => Vec::new(),
-    }
+    };
+    kinships.iter().map(|kinship| group(kinship.leader)).collect()
 }
 
 #[cfg(not(target_os = "linux"))]
 pub(super) fn is_same(_: Member) -> bool {
     false
+}
+
+#[cfg(not(target_os = "linux"))]
+fn start_ticks(_: i32) -> Option<u64> {
+    None
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn command_line(_: i32) -> String {
+    String::new()
 }
 
 #[cfg(test)]
@@ -134,10 +277,17 @@ mod tests {
             stat,
             Stat {
                 alive: true,
+                halted: false,
                 group: 4200,
                 session: 4100,
-                start_ticks: 987_654
+                start_ticks: 987_654,
+                rss_pages: 2
             }
+        );
+        assert!(
+            Stat::parse(&line.replace(" S ", " T "))
+                .expect("a stat line")
+                .halted
         );
         assert!(
             !Stat::parse(&line.replace(" S ", " Z "))

@@ -2,6 +2,7 @@
 //!
 //! This room never decides anything: it restarts nothing and stops nothing by itself.
 
+mod census;
 mod direct;
 mod launch;
 mod listeners;
@@ -21,6 +22,7 @@ use tokio::sync::mpsc;
 
 use crate::error::plain;
 
+pub use census::{Depth, Resident, Usage};
 pub use direct::DirectHost;
 pub use listeners::{Listener, listeners};
 
@@ -181,11 +183,16 @@ pub trait ProcessHost: fmt::Debug + Send + Sync {
     /// Starts a child.
     fn spawn(&self, spec: SpawnSpec) -> BoxFuture<'_, Result<Child, SpawnError>>;
 
-    /// Sends a signal to every live member of the child. No member left is no error.
+    /// Sends a signal to every live member of the child, and has those that are halted (SIGSTOP) go on, since they
+    /// could not act on it otherwise. No member left is no error.
     fn signal(&self, child: ChildId, signal: Signal) -> Result<(), SignalError>;
 
     /// The child's live members: its group, its session, and whatever carries its token. Zombies do not count.
     fn members(&self, child: ChildId) -> Vec<Member>;
+
+    /// The memory its live members hold. The question is put by this very call; questions put at about the same time
+    /// are answered from one look at the system, so that hundreds of them cost hardly more than one.
+    fn usage(&self, child: ChildId, depth: Depth) -> BoxFuture<'static, Usage>;
 
     /// Ends the child's story once no member is left: its leader is reaped and its id is free for others.
     fn forget(&self, child: ChildId);

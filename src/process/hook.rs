@@ -6,9 +6,9 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use super::lifecycle::Hook;
-use super::output::Output;
+use super::output::{Output, Writer};
 use crate::clock::Timestamp;
-use crate::host::{Child, ChildEvent, Exit, ProcessHost, SpawnSpec};
+use crate::host::{Child, ChildEvent, Exit, ProcessHost, SpawnError, SpawnSpec, Stream};
 
 /// Why a hook counts as failed, in words for an event.
 pub(super) type Failure = String;
@@ -78,26 +78,50 @@ async fn run(
     limit: Duration,
     output: Arc<Mutex<Output>>,
 ) -> Result<(), Failure> {
-    let child = host.spawn(spec).await.map_err(|error| error.to_string())?;
-    let mut running = EndOnDrop { host, child };
-    let listen = async {
-        while let Some(event) = running.child.events.recv().await {
-            match event {
-                ChildEvent::Output(stream, bytes) => {
-                    output.lock().unwrap_or_else(PoisonError::into_inner).push(
-                        stream,
-                        &bytes,
-                        Timestamp::now(),
-                    );
-                }
-                ChildEvent::Exited(exit) => return exit,
-            }
-        }
-        Exit::Code(-1)
-    };
-    match tokio::time::timeout(limit, listen).await {
-        Ok(Exit::Code(0)) => Ok(()),
-        Ok(exit) => Err(exit.to_string()),
+    match tokio::time::timeout(limit, to_its_end(host, spec, output)).await {
+        Ok(Ok(Exit::Code(0))) => Ok(()),
+        Ok(Ok(exit)) => Err(exit.to_string()),
+        Ok(Err(error)) => Err(error.to_string()),
         Err(_) => Err(format!("did not end within {} ms", limit.as_millis())),
+    }
+}
+
+async fn to_its_end(
+    host: Arc<dyn ProcessHost>,
+    spec: SpawnSpec,
+    output: Arc<Mutex<Output>>,
+) -> Result<Exit, SpawnError> {
+    let child = host.spawn(spec).await?;
+    let mut running = EndOnDrop { host, child };
+    let mut lines = Lines {
+        output,
+        writer: Writer::default(),
+    };
+    while let Some(event) = running.child.events.recv().await {
+        match event {
+            ChildEvent::Output(stream, bytes) => lines.push(stream, &bytes),
+            ChildEvent::Exited(exit) => return Ok(exit),
+        }
+    }
+    Ok(Exit::Code(-1))
+}
+
+/// What the hook says, among the output of its process. A line it has begun is told however it ends.
+struct Lines {
+    output: Arc<Mutex<Output>>,
+    writer: Writer,
+}
+
+impl Lines {
+    fn push(&mut self, stream: Stream, bytes: &[u8]) {
+        let mut output = self.output.lock().unwrap_or_else(PoisonError::into_inner);
+        output.push_of(&mut self.writer, stream, bytes, Timestamp::now());
+    }
+}
+
+impl Drop for Lines {
+    fn drop(&mut self) {
+        let mut output = self.output.lock().unwrap_or_else(PoisonError::into_inner);
+        output.finish_of(std::mem::take(&mut self.writer), Timestamp::now());
     }
 }

@@ -11,161 +11,28 @@
 //!
 //! It never looks at a clock, a process or a channel: `supervisor.rs` does, and carries the actions out.
 
+#[cfg(test)]
+mod properties;
+mod rules;
+mod state;
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod world;
+
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
 use super::restart::{RestartBook, Verdict};
 use crate::clock::Timestamp;
-use crate::config::{GracefulStop, Lifecycle, ProcessDefinition, RestartPolicy};
+use crate::config::GracefulStop;
 
-/// How long a hook may take when the graceful stop has no limit.
-const HOOK_LIMIT_WHEN_INDEFINITE: Duration = Duration::from_secs(30);
+pub use rules::Rules;
+pub use state::{AfterStop, Hook, StartReason, State, Stop, StopStage};
 
-/// Why a process is started.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StartReason {
-    /// A deploy.
-    Deploy,
-    /// A rollback.
-    Rollback,
-    /// It ended by itself.
-    Crash,
-    /// Somebody asked for it.
-    Manual,
-    /// It grew too large.
-    Memory,
-}
-
-impl StartReason {
-    /// The word status and events use.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            StartReason::Deploy => "deploy",
-            StartReason::Rollback => "rollback",
-            StartReason::Crash => "crash",
-            StartReason::Manual => "manual",
-            StartReason::Memory => "memory",
-        }
-    }
-}
-
-/// The part of a definition that the life cycle depends on.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Rules {
-    /// The delay before a restart, before any back-off.
-    pub restart_delay: Duration,
-    /// Budget and back-off.
-    pub restart: RestartPolicy,
-    /// What asks it to stop.
-    pub stop_signal: Signal,
-    /// How long it may take to stop.
-    pub graceful_stop: GracefulStop,
-    /// Its hooks.
-    pub hooks: Lifecycle,
-}
-
-impl Rules {
-    /// The rules of `definition`.
-    pub fn of(definition: &ProcessDefinition) -> Rules {
-        Rules {
-            restart_delay: definition.restart_delay,
-            restart: definition.restart.clone(),
-            stop_signal: definition.stop_signal,
-            graceful_stop: definition.graceful_stop,
-            hooks: definition.lifecycle.clone(),
-        }
-    }
-
-    fn hook_limit(&self) -> Duration {
-        match self.graceful_stop {
-            GracefulStop::After(limit) => limit,
-            GracefulStop::Indefinite => HOOK_LIMIT_WHEN_INDEFINITE,
-        }
-    }
-}
-
-/// One of the commands that run while a process is stopped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Hook {
-    /// Asks it to take no new work.
-    Quiet,
-    /// Waits until its work is done.
-    Drain,
-    /// Asks it to stop, instead of a signal.
-    Stop,
-}
-
-impl Hook {
-    /// The name of its config field.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Hook::Quiet => "quietCommand",
-            Hook::Drain => "drainCommand",
-            Hook::Stop => "stopCommand",
-        }
-    }
-}
-
-/// Where a process stands.
-#[derive(Clone, Debug, PartialEq)]
-pub enum State {
-    /// Not running, and nobody wants it to.
-    Stopped,
-    /// A spawn is under way.
-    Starting {
-        /// Why.
-        reason: StartReason,
-    },
-    /// Spawned.
-    Running {
-        /// Since when.
-        since: Timestamp,
-    },
-    /// On its way to having no live member.
-    Stopping {
-        /// How far the stop sequence is.
-        stage: StopStage,
-        /// What comes afterwards.
-        then: AfterStop,
-    },
-    /// Waiting for its restart.
-    Backoff {
-        /// When it is started again.
-        until: Timestamp,
-    },
-    /// Not running, and nothing more will happen by itself.
-    Failed,
-}
-
-/// The steps of the stop sequence.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StopStage {
-    /// The spawn that was under way must come to its end first.
-    AwaitingSpawn,
-    /// `quietCommand` runs.
-    Quieting,
-    /// `drainCommand` runs, or the drain time passes.
-    Draining,
-    /// The stop signal was sent or `stopCommand` runs; the graceful time passes.
-    Terminating,
-    /// SIGKILL was sent.
-    Killing,
-}
-
-/// What follows a completed stop.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AfterStop {
-    /// Nothing: it was asked to stop.
-    Rest,
-    /// A start.
-    Start(StartReason),
-    /// What the restart policy says: its leader ended by itself after this uptime.
-    Recover {
-        /// How long it had been up.
-        uptime: Duration,
-    },
-}
+/// A start that failed costs nothing, so that a delay of zero would try it again without end and without pause.
+const SHORTEST_PAUSE_AFTER_FAILED_SPAWN: Duration = Duration::from_millis(100);
 
 /// What can happen to a process.
 #[derive(Clone, Debug, PartialEq)]
@@ -176,6 +43,8 @@ pub enum Input {
     Stop,
     /// Somebody wants it stopped and started, or revived.
     Restart(StartReason),
+    /// It holds more memory than it may.
+    MemoryExceeded,
     /// Whether a crash may lead to a restart: not while a proxied process is starting, not once its release is retired.
     AllowRestarts(bool),
     /// The rules changed with a new release.
@@ -265,11 +134,9 @@ impl Life {
             Input::Start(reason) => self.start(reason),
             Input::Stop => self.stop(now),
             Input::Restart(reason) => self.restart(reason, now),
-            Input::AllowRestarts(allowed) => self.allow_restarts(allowed),
-            Input::Refresh(rules) => {
-                self.rules = *rules;
-                Vec::new()
-            }
+            Input::AllowRestarts(allowed) => self.allow_restarts(allowed, now),
+            Input::Refresh(rules) => self.refresh(*rules, now),
+            Input::MemoryExceeded => self.memory_exceeded(now),
             Input::Spawned => self.spawned(now),
             Input::SpawnFailed => self.spawn_failed(now),
             Input::LeaderExited { alone } => self.leader_exited(alone, now),
@@ -281,9 +148,9 @@ impl Life {
 
     fn start(&mut self, reason: StartReason) -> Vec<Action> {
         match &mut self.state {
-            State::Stopped | State::Failed | State::Backoff { .. } => self.spawn(reason),
-            State::Stopping { then, .. } => {
-                *then = AfterStop::Start(reason);
+            State::Stopped | State::Failed { .. } | State::Backoff { .. } => self.spawn(reason),
+            State::Stopping(stop) => {
+                stop.then = AfterStop::Start(reason);
                 Vec::new()
             }
             State::Starting { .. } | State::Running { .. } => Vec::new(),
@@ -301,32 +168,69 @@ impl Life {
     fn stop(&mut self, now: Timestamp) -> Vec<Action> {
         match &mut self.state {
             State::Running { .. } => self.begin_stop(AfterStop::Rest, now),
-            State::Starting { .. } => {
-                self.state = State::Stopping {
-                    stage: StopStage::AwaitingSpawn,
-                    then: AfterStop::Rest,
-                };
+            State::Starting { .. } => self.await_spawn(AfterStop::Rest),
+            State::Stopping(stop) => {
+                stop.then = AfterStop::Rest;
                 Vec::new()
             }
-            State::Stopping { then, .. } => {
-                *then = AfterStop::Rest;
-                Vec::new()
-            }
-            State::Backoff { .. } | State::Failed | State::Stopped => self.rest(State::Stopped),
+            State::Backoff { .. } | State::Failed { .. } | State::Stopped => self.rest(State::Stopped),
         }
     }
 
     fn restart(&mut self, reason: StartReason, now: Timestamp) -> Vec<Action> {
         match &mut self.state {
             State::Running { .. } => self.begin_stop(AfterStop::Start(reason), now),
+            // What is being spawned may be made from an older config.
+            State::Starting { .. } => self.await_spawn(AfterStop::Start(reason)),
             _ => self.start(reason),
         }
     }
 
-    fn allow_restarts(&mut self, allowed: bool) -> Vec<Action> {
-        self.restarts_allowed = allowed;
+    /// The spawn that is under way must come to its end before there is anything to stop.
+    fn await_spawn(&mut self, then: AfterStop) -> Vec<Action> {
+        self.state = State::Stopping(Stop {
+            stage: StopStage::AwaitingSpawn,
+            then,
+            leader_ended: false,
+        });
+        Vec::new()
+    }
+
+    fn memory_exceeded(&mut self, now: Timestamp) -> Vec<Action> {
         match self.state {
+            State::Running { .. } if self.restarts_allowed => {
+                self.begin_stop(AfterStop::Start(StartReason::Memory), now)
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    fn allow_restarts(&mut self, allowed: bool, now: Timestamp) -> Vec<Action> {
+        self.restarts_allowed = allowed;
+        match &mut self.state {
             State::Backoff { .. } if !allowed => self.rest(State::Stopped),
+            State::Stopping(stop) if !allowed && stop.then == AfterStop::Start(StartReason::Memory) => {
+                stop.then = AfterStop::Rest;
+                Vec::new()
+            }
+            State::Failed {
+                held_back: Some(uptime),
+            } if allowed => {
+                let uptime = *uptime;
+                self.recover(uptime, Duration::ZERO, now)
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    fn refresh(&mut self, rules: Rules, now: Timestamp) -> Vec<Action> {
+        self.rules = rules;
+        match self.state {
+            // A grace that has no end, or too late a one, can be cut short this way.
+            State::Stopping(Stop {
+                stage: StopStage::Terminating,
+                ..
+            }) => vec![self.end_of_grace(now)],
             _ => Vec::new(),
         }
     }
@@ -337,21 +241,17 @@ impl Life {
                 self.state = State::Running { since: now };
                 Vec::new()
             }
-            State::Stopping {
-                stage: StopStage::AwaitingSpawn,
-                then,
-            } => self.begin_stop(then, now),
+            State::Stopping(stop) if stop.stage == StopStage::AwaitingSpawn => {
+                self.begin_stop(stop.then, now)
+            }
             _ => Vec::new(),
         }
     }
 
     fn spawn_failed(&mut self, now: Timestamp) -> Vec<Action> {
         match self.state {
-            State::Starting { .. } => self.recover(Duration::ZERO, now),
-            State::Stopping {
-                stage: StopStage::AwaitingSpawn,
-                then,
-            } => self.finish(then, now),
+            State::Starting { .. } => self.recover(Duration::ZERO, SHORTEST_PAUSE_AFTER_FAILED_SPAWN, now),
+            State::Stopping(stop) if stop.stage == StopStage::AwaitingSpawn => self.finish(stop.then, now),
             _ => Vec::new(),
         }
     }
@@ -366,69 +266,63 @@ impl Life {
                     return self.finish(then, now);
                 }
                 // What it left behind holds its port, its locks, its job: it goes before anything is started again.
-                self.terminate(then, now)
+                let stop = Stop {
+                    stage: StopStage::Terminating,
+                    then,
+                    leader_ended: true,
+                };
+                self.terminate(stop, now)
             }
-            State::Stopping { .. } if alone => self.all_gone(now),
-            // A drain without a command waits for just this exit.
-            State::Stopping {
-                stage: StopStage::Draining,
-                then,
-            } if self.rules.hooks.drain_command.is_none() => self.terminate(then, now),
+            State::Stopping(stop) if stop.stage != StopStage::AwaitingSpawn => {
+                if alone {
+                    return self.finish(stop.then, now);
+                }
+                let stop = Stop {
+                    leader_ended: true,
+                    ..stop
+                };
+                self.state = State::Stopping(stop);
+                match stop.stage {
+                    // A drain without a command waits for just this exit.
+                    StopStage::Draining if self.rules.hooks.drain_command.is_none() => {
+                        self.terminate(stop, now)
+                    }
+                    _ => Vec::new(),
+                }
+            }
             _ => Vec::new(),
         }
     }
 
     fn all_gone(&mut self, now: Timestamp) -> Vec<Action> {
         match self.state {
-            State::Stopping {
-                stage: StopStage::AwaitingSpawn,
-                ..
-            } => Vec::new(),
-            State::Stopping { then, .. } => self.finish(then, now),
+            State::Stopping(stop) if stop.stage != StopStage::AwaitingSpawn => self.finish(stop.then, now),
             _ => Vec::new(),
         }
     }
 
     fn hook_ended(&mut self, well: bool, now: Timestamp) -> Vec<Action> {
-        match self.state {
+        let State::Stopping(stop) = self.state else {
+            return Vec::new();
+        };
+        match stop.stage {
+            StopStage::Quieting => self.drain(stop, now),
+            StopStage::Draining => self.terminate(stop, now),
             // Without its stop command a process with an indefinite grace would never be asked to stop.
-            State::Stopping {
-                stage: StopStage::Terminating,
-                ..
-            } if !well => {
-                vec![Action::Signal(self.rules.stop_signal)]
-            }
-            State::Stopping {
-                stage: StopStage::Quieting,
-                then,
-            } => self.drain(then, now),
-            State::Stopping {
-                stage: StopStage::Draining,
-                then,
-            } => self.terminate(then, now),
-            _ => Vec::new(),
+            StopStage::Terminating if !well => vec![Action::Signal(self.rules.stop_signal)],
+            StopStage::AwaitingSpawn | StopStage::Terminating | StopStage::Killing => Vec::new(),
         }
     }
 
     fn time_up(&mut self, now: Timestamp) -> Vec<Action> {
         match self.state {
             State::Backoff { .. } => self.spawn(StartReason::Crash),
-            State::Stopping {
-                stage: StopStage::Draining,
-                then,
-            } => {
-                let mut actions = vec![Action::EndHook];
-                actions.extend(self.terminate(then, now));
-                actions
-            }
-            State::Stopping {
-                stage: StopStage::Terminating,
-                then,
-            } => {
-                self.state = State::Stopping {
+            State::Stopping(stop) if stop.stage == StopStage::Draining => self.terminate(stop, now),
+            State::Stopping(stop) if stop.stage == StopStage::Terminating => {
+                self.state = State::Stopping(Stop {
                     stage: StopStage::Killing,
-                    then,
-                };
+                    ..stop
+                });
                 vec![Action::EndHook, Action::Sleep, Action::Kill]
             }
             _ => Vec::new(),
@@ -437,49 +331,56 @@ impl Life {
 
     /// The first step of the stop sequence that applies.
     fn begin_stop(&mut self, then: AfterStop, now: Timestamp) -> Vec<Action> {
+        let stop = Stop {
+            stage: StopStage::Quieting,
+            then,
+            leader_ended: false,
+        };
         let mut actions = vec![Action::WatchMembers];
         if self.rules.hooks.quiet_command.is_some() {
-            self.state = State::Stopping {
-                stage: StopStage::Quieting,
-                then,
-            };
+            self.state = State::Stopping(stop);
             actions.push(Action::RunHook(Hook::Quiet, self.rules.hook_limit()));
         } else {
-            actions.extend(self.drain(then, now));
+            actions.extend(self.drain(stop, now));
         }
         actions
     }
 
-    fn drain(&mut self, then: AfterStop, now: Timestamp) -> Vec<Action> {
+    fn drain(&mut self, stop: Stop, now: Timestamp) -> Vec<Action> {
         let limit = self.rules.hooks.drain_timeout;
-        if limit.is_zero() {
-            return self.terminate(then, now);
+        let has_command = self.rules.hooks.drain_command.is_some();
+        // Without a command it is the leader's end that is waited for.
+        if limit.is_zero() || (stop.leader_ended && !has_command) {
+            return self.terminate(stop, now);
         }
-        self.state = State::Stopping {
+        self.state = State::Stopping(Stop {
             stage: StopStage::Draining,
-            then,
-        };
-        match self.rules.hooks.drain_command {
-            Some(_) => vec![Action::RunHook(Hook::Drain, limit)],
-            None => vec![Action::Wake(now.plus(limit))],
+            ..stop
+        });
+        match has_command {
+            true => vec![Action::RunHook(Hook::Drain, limit)],
+            false => vec![Action::Wake(now.plus(limit))],
         }
     }
 
-    fn terminate(&mut self, then: AfterStop, now: Timestamp) -> Vec<Action> {
-        self.state = State::Stopping {
+    fn terminate(&mut self, stop: Stop, now: Timestamp) -> Vec<Action> {
+        self.state = State::Stopping(Stop {
             stage: StopStage::Terminating,
-            then,
+            ..stop
+        });
+        let ask = match self.rules.hooks.stop_command {
+            Some(_) => Action::RunHook(Hook::Stop, self.rules.hook_limit()),
+            None => Action::Signal(self.rules.stop_signal),
         };
-        let mut actions = vec![Action::WatchMembers];
-        match self.rules.hooks.stop_command {
-            Some(_) => actions.push(Action::RunHook(Hook::Stop, self.rules.hook_limit())),
-            None => actions.push(Action::Signal(self.rules.stop_signal)),
-        }
+        // A drain command may still run, if the rules changed meanwhile.
+        vec![Action::EndHook, Action::WatchMembers, ask, self.end_of_grace(now)]
+    }
+
+    fn end_of_grace(&self, now: Timestamp) -> Action {
         match self.rules.graceful_stop {
-            GracefulStop::After(limit) => actions.push(Action::Wake(now.plus(limit))),
-            GracefulStop::Indefinite => actions.push(Action::Sleep),
+            GracefulStop::After(limit) => Action::Wake(now.plus(limit)),
+            GracefulStop::Indefinite => Action::Sleep,
         }
-        actions
     }
 
     /// No live member is left.
@@ -488,26 +389,29 @@ impl Life {
         actions.extend(match then {
             AfterStop::Rest => self.rest(State::Stopped),
             AfterStop::Start(reason) => self.spawn(reason),
-            AfterStop::Recover { uptime } => self.recover(uptime, now),
+            AfterStop::Recover { uptime } => self.recover(uptime, Duration::ZERO, now),
         });
         actions
     }
 
-    fn recover(&mut self, uptime: Duration, now: Timestamp) -> Vec<Action> {
+    fn recover(&mut self, uptime: Duration, shortest: Duration, now: Timestamp) -> Vec<Action> {
         if !self.restarts_allowed {
-            return self.rest(State::Failed);
+            return self.rest(State::Failed {
+                held_back: Some(uptime),
+            });
         }
-        match self
+        let verdict = self
             .book
-            .crashed(&self.rules.restart, self.rules.restart_delay, uptime, now)
-        {
+            .crashed(&self.rules.restart, self.rules.restart_delay, uptime, now);
+        match verdict {
             Verdict::GiveUp => {
                 let mut actions = vec![Action::ReportLimit];
-                actions.extend(self.rest(State::Failed));
+                actions.extend(self.rest(State::Failed { held_back: None }));
                 actions
             }
-            Verdict::RestartAfter(Duration::ZERO) => self.spawn(StartReason::Crash),
+            Verdict::RestartAfter(delay) if delay.max(shortest).is_zero() => self.spawn(StartReason::Crash),
             Verdict::RestartAfter(delay) => {
+                let delay = delay.max(shortest);
                 let until = now.plus(delay);
                 self.state = State::Backoff { until };
                 vec![Action::ReportBackoff(delay), Action::Wake(until)]

@@ -6,6 +6,7 @@
 mod hook;
 mod launch;
 pub mod lifecycle;
+pub mod memory;
 mod output;
 pub mod restart;
 mod supervisor;
@@ -20,7 +21,7 @@ use crate::clock::Timestamp;
 use crate::config::Policy;
 use crate::error::ErrorCode;
 use crate::events::EventLog;
-use crate::host::{Exit, Member, ProcessHost};
+use crate::host::{BoxFuture, ChildId, Depth, Exit, Member, ProcessHost, Usage};
 
 pub use launch::{Launch, Scope};
 pub use lifecycle::{Rules, StartReason};
@@ -82,6 +83,8 @@ pub struct Status {
     pub condition: Condition,
     /// The release its current or next start belongs to.
     pub release_id: String,
+    /// Its name towards the host while anything of it lives.
+    pub child: Option<ChildId>,
     /// The leader's pid while anything of it lives.
     pub pid: Option<i32>,
     /// Its port, if it has one.
@@ -94,6 +97,10 @@ pub struct Status {
     pub started_at: Option<Timestamp>,
     /// How often it was started again after a crash.
     pub restarts: u32,
+    /// How often it was started again because it held too much memory; not counted in `restarts`.
+    pub memory_restarts: u32,
+    /// When that last happened.
+    pub last_memory_restart_at: Option<Timestamp>,
     /// When the pending restart comes.
     pub next_restart_at: Option<Timestamp>,
     /// Why it was last started.
@@ -158,6 +165,7 @@ enum Command {
 #[derive(Clone, Debug)]
 pub struct ManagedProcess {
     identity: Arc<Identity>,
+    host: Arc<dyn ProcessHost>,
     commands: mpsc::UnboundedSender<Command>,
     status: watch::Receiver<Status>,
     output: Arc<Mutex<Output>>,
@@ -176,7 +184,7 @@ impl ManagedProcess {
         let (commands, inbox) = mpsc::unbounded_channel();
         let (publish, status) = watch::channel(supervisor::first_status(&launch));
         supervisor::spawn(supervisor::Setting {
-            host,
+            host: host.clone(),
             events,
             identity: identity.clone(),
             launch,
@@ -187,6 +195,7 @@ impl ManagedProcess {
         });
         ManagedProcess {
             identity,
+            host,
             commands,
             status,
             output,
@@ -206,6 +215,14 @@ impl ManagedProcess {
     /// What can be seen of it now.
     pub fn status(&self) -> Status {
         self.status.borrow().clone()
+    }
+
+    /// The memory it holds now, member by member; `None` while nothing of it lives. The question is put by this very
+    /// call: whoever wants to know of many processes calls this for all of them before the first await, and one look
+    /// at the system answers them all.
+    pub fn usage(&self) -> Option<BoxFuture<'static, Usage>> {
+        let child = self.status.borrow().child?;
+        Some(self.host.usage(child, Depth::Members))
     }
 
     /// Its recent output, oldest line first.

@@ -57,20 +57,47 @@ impl Splitter {
 
     fn take(&mut self) -> String {
         let bytes = std::mem::take(&mut self.begun);
-        let bytes = bytes.strip_suffix(b"\r").unwrap_or(&bytes);
-        let mut line = String::from_utf8_lossy(bytes).into_owned();
         if std::mem::take(&mut self.cut) {
-            line.push_str(CUT_MARK);
+            return String::from_utf8_lossy(without_begun_character(&bytes)).into_owned() + CUT_MARK;
         }
-        line
+        let bytes = bytes.strip_suffix(b"\r").unwrap_or(&bytes);
+        String::from_utf8_lossy(bytes).into_owned()
+    }
+}
+
+/// `bytes` without the first part of a character at their end, which a cut may leave there.
+fn without_begun_character(bytes: &[u8]) -> &[u8] {
+    const LONGEST_BEGINNING: usize = 3;
+    let last_start = (1..=LONGEST_BEGINNING.min(bytes.len()))
+        .map(|back| bytes.len() - back)
+        .find(|at| bytes[*at] & 0b1100_0000 != 0b1000_0000);
+    match last_start.map(|at| (at, std::str::from_utf8(&bytes[at..]))) {
+        Some((at, Err(error))) if error.error_len().is_none() => &bytes[..at],
+        _ => bytes,
+    }
+}
+
+/// What somebody writes on two streams, cut into lines. Every writer has its own: what one begins is never continued by
+/// another.
+#[derive(Clone, Debug, Default)]
+pub struct Writer {
+    stdout: Splitter,
+    stderr: Splitter,
+}
+
+impl Writer {
+    fn splitter(&mut self, stream: Stream) -> &mut Splitter {
+        match stream {
+            Stream::Stdout => &mut self.stdout,
+            Stream::Stderr => &mut self.stderr,
+        }
     }
 }
 
 /// The recent output of one process.
 #[derive(Clone, Debug)]
 pub struct Output {
-    stdout: Splitter,
-    stderr: Splitter,
+    own: Writer,
     kept: VecDeque<LogLine>,
     most_lines: usize,
     next_seq: u64,
@@ -80,27 +107,37 @@ impl Output {
     /// Keeps the last `most_lines` lines.
     pub fn new(most_lines: usize) -> Output {
         Output {
-            stdout: Splitter::default(),
-            stderr: Splitter::default(),
+            own: Writer::default(),
             kept: VecDeque::new(),
             most_lines,
             next_seq: 1,
         }
     }
 
-    /// Takes in what came on `stream` at `now`.
+    /// Takes in what the process wrote on `stream`, read at `now`.
     pub fn push(&mut self, stream: Stream, bytes: &[u8], now: Timestamp) {
-        let mut lines = Vec::new();
-        self.splitter(stream).push(bytes, |line| lines.push(line));
-        for line in lines {
-            self.keep(stream, line, now);
-        }
+        let mut own = std::mem::take(&mut self.own);
+        self.push_of(&mut own, stream, bytes, now);
+        self.own = own;
     }
 
-    /// Ends what was begun on both streams: the process is gone.
+    /// Ends what the process has begun on both streams: it is gone.
     pub fn finish(&mut self, now: Timestamp) {
+        let own = std::mem::take(&mut self.own);
+        self.finish_of(own, now);
+    }
+
+    /// Takes in what another `writer`, such as a hook, wrote on `stream`.
+    pub fn push_of(&mut self, writer: &mut Writer, stream: Stream, bytes: &[u8], now: Timestamp) {
+        writer
+            .splitter(stream)
+            .push(bytes, |line| self.keep(stream, line, now));
+    }
+
+    /// Ends what another writer has begun: it is gone.
+    pub fn finish_of(&mut self, mut writer: Writer, now: Timestamp) {
         for stream in [Stream::Stdout, Stream::Stderr] {
-            if let Some(line) = self.splitter(stream).finish() {
+            if let Some(line) = writer.splitter(stream).finish() {
                 self.keep(stream, line, now);
             }
         }
@@ -109,13 +146,6 @@ impl Output {
     /// The kept lines, oldest first.
     pub fn lines(&self) -> impl Iterator<Item = &LogLine> {
         self.kept.iter()
-    }
-
-    fn splitter(&mut self, stream: Stream) -> &mut Splitter {
-        match stream {
-            Stream::Stdout => &mut self.stdout,
-            Stream::Stderr => &mut self.stderr,
-        }
     }
 
     fn keep(&mut self, stream: Stream, line: String, at: Timestamp) {
@@ -169,7 +199,7 @@ mod tests {
         let mut output = Output::new(2);
         for _ in 0..1000 {
             output.push(Stream::Stdout, &[b'x'; 4096], NOW);
-            assert!(output.stdout.begun.len() <= LONGEST_LINE_BYTES);
+            assert!(output.own.stdout.begun.len() <= LONGEST_LINE_BYTES);
         }
         output.push(Stream::Stdout, b"\nshort\n", NOW);
         let lines = texts(&output);
@@ -184,6 +214,33 @@ mod tests {
         output.push(Stream::Stdout, &[b'x'; LONGEST_LINE_BYTES], NOW);
         output.push(Stream::Stdout, b"\n", NOW);
         assert_eq!(texts(&output)[0].len(), LONGEST_LINE_BYTES);
+    }
+
+    #[test]
+    fn a_cut_never_leaves_half_a_character() {
+        for character in ["x", "é", "€", "🦀"] {
+            for shift in 0..4 {
+                let text = "y".repeat(shift) + &character.repeat(LONGEST_LINE_BYTES + 1);
+                let mut output = Output::new(1);
+                output.push(Stream::Stdout, text.as_bytes(), NOW);
+                output.push(Stream::Stdout, b"\n", NOW);
+                let line = texts(&output)[0].strip_suffix(CUT_MARK).expect("a mark");
+                assert!(text.starts_with(line), "{character} {shift}");
+                assert!(LONGEST_LINE_BYTES - line.len() < character.len());
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_hook_begins_is_not_continued_by_the_process() {
+        let mut output = Output::new(10);
+        let mut hook = Writer::default();
+        output.push(Stream::Stdout, b"half a", NOW);
+        output.push_of(&mut hook, Stream::Stdout, b"qui", NOW);
+        output.push(Stream::Stdout, b" line\n", NOW);
+        output.push_of(&mut hook, Stream::Stdout, b"et", NOW);
+        output.finish_of(hook, NOW);
+        assert_eq!(texts(&output), ["half a line", "quiet"]);
     }
 
     #[test]

@@ -1,25 +1,33 @@
 //! The task that owns one process: it feeds what happens into the state machine and carries out what comes back.
 
+mod current;
+mod measuring;
+mod report;
+#[cfg(test)]
+mod tests;
+
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
+use self::current::{Current, Look};
+use self::measuring::next_measurement;
 use super::hook::RunningHook;
 use super::launch::{Launch, new_token};
 use super::lifecycle::{Action, Hook, Input, Life, StartReason, State};
+use super::memory::MemoryCheck;
 use super::output::Output;
 use super::{Command, Condition, Identity, StartError, Status};
-use crate::clock::Timestamp;
+use crate::clock::{SteadyClock, Timestamp};
 use crate::events::{EventLog, Milestone};
-use crate::host::{Child, ChildEvent, Exit, ProcessHost, SpawnSpec};
+use crate::host::{ChildEvent, ProcessHost};
 
-/// While a dead leader's group is watched: how soon after each other we look, at first and at most.
-const FIRST_LOOK: Duration = Duration::from_millis(5);
-const SLOWEST_LOOK: Duration = Duration::from_millis(100);
+/// How long the pipes may take to end once every member is gone; only a stranger who holds one makes it that long.
+const LAST_WORDS: Duration = Duration::from_millis(50);
 
 /// Everything the task needs, with [`Status`] published as it changes.
 pub(super) struct Setting {
@@ -38,12 +46,15 @@ pub(super) fn first_status(launch: &Launch) -> Status {
     Status {
         condition: Condition::Stopped,
         release_id: launch.release_id().to_owned(),
+        child: None,
         pid: None,
         port: launch.port(),
         command: launch.command_template().to_owned(),
         cwd: None,
         started_at: None,
         restarts: 0,
+        memory_restarts: 0,
+        last_memory_restart_at: None,
         next_restart_at: None,
         last_start_reason: None,
         last_exit: None,
@@ -60,6 +71,8 @@ pub(super) fn spawn(setting: Setting) {
         hook: None,
         wake: None,
         look: None,
+        memory: None,
+        clock: SteadyClock::start(),
         starters: Vec::new(),
         stoppers: Vec::new(),
         setting,
@@ -71,23 +84,6 @@ fn launch_rules(launch: &Launch) -> super::lifecycle::Rules {
     super::lifecycle::Rules::of(launch.definition())
 }
 
-/// The child that runs now, or that ended and left members behind.
-struct Current {
-    child: Child,
-    spec: SpawnSpec,
-    leader_ended: bool,
-    /// Its event channel has ended: every pipe is closed and the exit was told.
-    silent: bool,
-    killing: bool,
-    signalled_at: Option<Timestamp>,
-}
-
-/// When to look for live members, and how long to wait after that.
-struct Look {
-    at: Instant,
-    pause: Duration,
-}
-
 struct Supervisor {
     setting: Setting,
     life: Life,
@@ -95,6 +91,9 @@ struct Supervisor {
     hook: Option<RunningHook>,
     wake: Option<Instant>,
     look: Option<Look>,
+    memory: Option<MemoryCheck>,
+    /// What the machine is told the time by: a jump of the system's clock must not forgive crashes or hurry restarts.
+    clock: SteadyClock,
     starters: Vec<oneshot::Sender<Result<(), StartError>>>,
     stoppers: Vec<oneshot::Sender<()>>,
 }
@@ -103,6 +102,7 @@ impl Supervisor {
     async fn run(mut self) {
         let mut abandoned = false;
         while !(abandoned && self.condition().is_at_rest()) {
+            let next_look = self.next_look();
             let input = tokio::select! {
                 command = self.setting.inbox.recv(), if !abandoned => match command {
                     Some(command) => self.take(command),
@@ -113,11 +113,12 @@ impl Supervisor {
                 },
                 event = next_event(&mut self.child) => self.take_event(event),
                 (hook, outcome) = next_hook_end(&mut self.hook) => Some(self.take_hook_end(hook, outcome)),
+                rss_bytes = next_measurement(&mut self.memory, &*self.setting.host) => self.take_measurement(rss_bytes),
                 () = wait_until(self.wake) => {
                     self.wake = None;
                     Some(Input::TimeUp)
                 }
-                () = wait_until(self.look.as_ref().map(|look| look.at)) => self.look_for_members(),
+                () = wait_until(next_look) => self.look_for_members(),
             };
             if let Some(input) = input {
                 self.apply(input).await;
@@ -163,13 +164,16 @@ impl Supervisor {
         let current = self.child.as_mut()?;
         match event {
             Some(ChildEvent::Output(stream, bytes)) => {
-                self.output(|output| output.push(stream, &bytes, Timestamp::now()));
+                locked(&self.setting.output).push(stream, &bytes, Timestamp::now());
                 None
             }
             Some(ChildEvent::Exited(exit)) => {
                 current.leader_ended = true;
+                if let Some(look) = &mut self.look {
+                    *look = Look::soon();
+                }
                 let (id, pid) = (current.child.id, current.child.pid);
-                self.output(|output| output.finish(Timestamp::now()));
+                locked(&self.setting.output).finish(Timestamp::now());
                 self.report_exit(pid, exit);
                 Some(Input::LeaderExited {
                     alone: self.setting.host.members(id).is_empty(),
@@ -191,17 +195,20 @@ impl Supervisor {
         Input::HookEnded { well }
     }
 
+    /// As long as the leader lives there is nothing to look for.
+    fn next_look(&self) -> Option<Instant> {
+        let look = self.look.as_ref()?;
+        let leader_ended = self.child.as_ref().is_none_or(|current| current.leader_ended);
+        leader_ended.then_some(look.at)
+    }
+
     /// The leader's end is an event; the end of what it left behind must be looked for.
     fn look_for_members(&mut self) -> Option<Input> {
         let (Some(look), Some(current)) = (self.look.as_mut(), self.child.as_ref()) else {
             self.look = None;
             return None;
         };
-        look.pause = (look.pause * 2).min(SLOWEST_LOOK);
-        look.at = Instant::now() + look.pause;
-        if !current.leader_ended {
-            return None;
-        }
+        look.postpone();
         if self.setting.host.members(current.child.id).is_empty() {
             return Some(Input::AllGone);
         }
@@ -216,7 +223,13 @@ impl Supervisor {
     async fn apply(&mut self, input: Input) {
         let mut inputs = VecDeque::from([input]);
         while let Some(input) = inputs.pop_front() {
-            for action in self.life.next(input, Timestamp::now()) {
+            let now = self.clock.now();
+            #[cfg(test)]
+            let recorded = input.clone();
+            let actions = self.life.next(input, now);
+            #[cfg(test)]
+            tests::recording::record(recorded, now, &actions);
+            for action in actions {
                 if let Some(answer) = self.carry_out(action).await {
                     inputs.push_back(answer);
                 }
@@ -228,23 +241,25 @@ impl Supervisor {
                 .drain(..)
                 .for_each(|answer| drop(answer.send(Ok(()))));
         }
+        self.supervise_memory();
     }
 
     async fn carry_out(&mut self, action: Action) -> Option<Input> {
         match action {
-            Action::Spawn(reason) => return Some(self.start(reason).await),
-            Action::RunHook(hook, limit) => self.run_hook(hook, limit),
+            Action::Spawn(reason) => {
+                // Nothing of it lives: who waited for the stop has it, even though a start follows at once.
+                self.answer_stoppers();
+                return Some(self.start(reason).await);
+            }
+            Action::RunHook(hook, limit) => return self.run_hook(hook, limit),
             Action::EndHook => self.hook = None,
             Action::Signal(signal) => self.signal(signal),
             Action::Kill => self.kill(),
             Action::WatchMembers => {
-                self.look = Some(Look {
-                    at: Instant::now() + FIRST_LOOK,
-                    pause: FIRST_LOOK,
-                });
+                self.look = Some(Look::soon());
             }
-            Action::Forget => self.forget(),
-            Action::Wake(at) => self.wake = Some(Instant::now() + at.since(Timestamp::now())),
+            Action::Forget => self.forget().await,
+            Action::Wake(at) => self.wake = Some(Instant::now() + at.since(self.clock.now())),
             Action::Sleep => self.wake = None,
             Action::ReportLimit => self.report_limit(),
             Action::ReportBackoff(delay) => self.report_backoff(delay),
@@ -254,9 +269,14 @@ impl Supervisor {
     }
 
     async fn start(&mut self, reason: StartReason) -> Input {
-        if reason == StartReason::Crash {
-            self.setting.publish.send_modify(|status| status.restarts += 1);
-        }
+        self.setting.publish.send_modify(|status| match reason {
+            StartReason::Crash => status.restarts += 1,
+            StartReason::Memory => {
+                status.memory_restarts += 1;
+                status.last_memory_restart_at = Some(Timestamp::now());
+            }
+            StartReason::Deploy | StartReason::Rollback | StartReason::Manual => {}
+        });
         match self.try_start(reason).await {
             Ok(()) => Input::Spawned,
             Err(cause) => {
@@ -295,9 +315,10 @@ impl Supervisor {
             .spawn(spec.clone())
             .await
             .map_err(|error| error.to_string())?;
-        let (pid, port) = (child.pid, self.setting.launch.port());
+        let (id, pid, port) = (child.id, child.pid, self.setting.launch.port());
         self.setting.publish.send_modify(|status| {
             status.release_id = self.setting.launch.release_id().to_owned();
+            status.child = Some(id);
             status.pid = Some(pid);
             status.port = port;
             status.command = spec.command.clone();
@@ -324,7 +345,7 @@ impl Supervisor {
         Ok(())
     }
 
-    fn run_hook(&mut self, hook: Hook, limit: Duration) {
+    fn run_hook(&mut self, hook: Hook, limit: Duration) -> Option<Input> {
         let hooks = &self.life.rules().hooks;
         let command = match hook {
             Hook::Quiet => &hooks.quiet_command,
@@ -332,7 +353,8 @@ impl Supervisor {
             Hook::Stop => &hooks.stop_command,
         };
         let (Some(command), Some(current)) = (command, &self.child) else {
-            return;
+            // The machine asks for nothing of the kind; a stop must come to its end all the same.
+            return Some(Input::HookEnded { well: false });
         };
         let mut spec = current.spec.clone();
         spec.command = command.clone();
@@ -352,13 +374,14 @@ impl Supervisor {
             limit,
             self.setting.output.clone(),
         ));
+        None
     }
 
     fn signal(&mut self, signal: Signal) {
         let Some(current) = self.child.as_mut() else {
             return;
         };
-        current.signalled_at = Some(Timestamp::now());
+        current.signalled_at = Some(Instant::now());
         let (id, pid) = (current.child.id, current.child.pid);
         self.record(|process_id, release_id| Milestone::ProcessStopping {
             process_id,
@@ -375,9 +398,7 @@ impl Supervisor {
             return;
         };
         current.killing = true;
-        let after = current
-            .signalled_at
-            .map_or(Duration::ZERO, |at| Timestamp::now().since(at));
+        let after = current.signalled_at.map_or(Duration::ZERO, |at| at.elapsed());
         let (id, pid) = (current.child.id, current.child.pid);
         self.record(|process_id, release_id| Milestone::ProcessKilled {
             process_id,
@@ -387,18 +408,32 @@ impl Supervisor {
         });
         // Sent again at every look until nobody is left.
         let _ = self.setting.host.signal(id, Signal::SIGKILL);
-        self.look = Some(Look {
-            at: Instant::now() + FIRST_LOOK,
-            pause: FIRST_LOOK,
-        });
+        self.look = Some(Look::soon());
     }
 
-    fn forget(&mut self) {
+    async fn forget(&mut self) {
         self.look = None;
-        if let Some(current) = self.child.take() {
+        self.memory = None;
+        if let Some(mut current) = self.child.take() {
+            // Nobody is left to write, so the pipes come to their end: what others than the leader said last is still
+            // in there.
+            let output = self.setting.output.clone();
+            let rest = async {
+                while let Some(event) = current.child.events.recv().await {
+                    if let ChildEvent::Output(stream, bytes) = event {
+                        locked(&output).push(stream, &bytes, Timestamp::now());
+                    }
+                }
+            };
+            // A stranger may hold a pipe open for as long as it likes.
+            let _ = tokio::time::timeout(LAST_WORDS, rest).await;
+            locked(&self.setting.output).finish(Timestamp::now());
             self.setting.host.forget(current.child.id);
         }
-        self.setting.publish.send_modify(|status| status.pid = None);
+        self.setting.publish.send_modify(|status| {
+            status.child = None;
+            status.pid = None;
+        });
     }
 
     fn rest(&mut self) {
@@ -410,91 +445,19 @@ impl Supervisor {
             .for_each(|answer| drop(answer.send(Err(failure.clone()))));
         // Published before the answers, so that whoever was answered sees it.
         self.publish();
+        self.answer_stoppers();
+    }
+
+    fn answer_stoppers(&mut self) {
         for answer in self.stoppers.drain(..) {
+            // Whoever asked may have left.
             let _ = answer.send(());
         }
     }
+}
 
-    fn condition(&self) -> Condition {
-        match self.life.state() {
-            State::Stopped => Condition::Stopped,
-            State::Starting { .. } => Condition::Starting,
-            State::Running { .. } => Condition::Running,
-            State::Stopping { .. } => Condition::Stopping,
-            State::Backoff { .. } => Condition::Backoff,
-            State::Failed => Condition::Failed,
-        }
-    }
-
-    fn publish(&self) {
-        let condition = self.condition();
-        let next_restart_at = match self.life.state() {
-            State::Backoff { until } => Some(*until),
-            _ => None,
-        };
-        self.setting.publish.send_if_modified(|status| {
-            let changed = status.condition != condition || status.next_restart_at != next_restart_at;
-            status.condition = condition;
-            status.next_restart_at = next_restart_at;
-            changed
-        });
-    }
-
-    fn output(&self, change: impl FnOnce(&mut Output)) {
-        change(&mut self.setting.output.lock().unwrap_or_else(PoisonError::into_inner));
-    }
-
-    /// Records a milestone about this process.
-    fn record(&self, milestone: impl FnOnce(String, Option<String>) -> Milestone) {
-        let release_id = self.setting.publish.borrow().release_id.clone();
-        self.setting
-            .events
-            .record(milestone(self.setting.identity.id.clone(), Some(release_id)));
-    }
-
-    fn report_exit(&self, pid: i32, exit: Exit) {
-        let expected = matches!(self.life.state(), State::Stopping { .. });
-        self.setting
-            .publish
-            .send_modify(|status| status.last_exit = Some(exit));
-        self.record(|process_id, release_id| Milestone::ProcessExited {
-            process_id,
-            release_id,
-            pid,
-            exit_code: exit.code(),
-            exit_signal: exit.signal_name(),
-            expected,
-        });
-    }
-
-    fn report_hook_failure(&self, hook: Hook, reason: String) {
-        self.record(|process_id, release_id| Milestone::HookFailed {
-            process_id,
-            release_id,
-            hook: hook.as_str().to_owned(),
-            reason,
-        });
-    }
-
-    fn report_limit(&self) {
-        let policy = &self.life.rules().restart;
-        self.record(|process_id, release_id| Milestone::RestartLimitReached {
-            process_id,
-            release_id,
-            max_restarts: policy.max_restarts.unwrap_or(0),
-            window_ms: policy
-                .window
-                .map_or(0, |window| u64::try_from(window.as_millis()).unwrap_or(u64::MAX)),
-        });
-    }
-
-    fn report_backoff(&self, delay: Duration) {
-        self.record(|process_id, release_id| Milestone::ProcessRestartScheduled {
-            process_id,
-            release_id,
-            delay_ms: u64::try_from(delay.as_millis()).unwrap_or(u64::MAX),
-        });
-    }
+fn locked(output: &Mutex<Output>) -> MutexGuard<'_, Output> {
+    output.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 async fn next_event(current: &mut Option<Current>) -> Option<ChildEvent> {

@@ -8,10 +8,7 @@ use crate::support::{Daemon, Process, Setup, Traffic, wait_until};
 
 /// A web process that serves, except in a release whose folder says what to do instead.
 fn web_unless_told() -> Process {
-    let app = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/daemon/apps/web.js");
-    Process::web().running(&format!(
-        "if [ -f instead ]; then . ./instead; fi; exec node {app}"
-    ))
+    Process::web_after("if [ -f instead ]; then . ./instead; fi")
 }
 
 fn tell(daemon: &Daemon, release: &str, instead: &str) {

@@ -3,13 +3,17 @@
 //! What runs is looked up in /proc.
 #![cfg(target_os = "linux")]
 
+mod crashing;
 mod deploying;
 mod draining;
 mod environment;
 mod failing;
 mod load;
+mod payload;
 mod process_matrix;
+mod protocol;
 mod putting_back;
+mod queueing;
 mod release_matrix;
 mod reload_refused;
 mod reloading;
@@ -17,7 +21,9 @@ mod restarting;
 mod retaining;
 mod rolling_back;
 mod services;
+mod shutdown;
 mod singletons;
+mod starting;
 mod stopping;
 mod strangers;
 mod support;

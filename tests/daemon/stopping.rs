@@ -82,10 +82,8 @@ fn an_unknown_release_is_an_error_that_names_the_known() {
 #[test]
 fn stopping_the_release_that_is_being_deployed_cancels_the_deploy() {
     let worker = Process::companion("worker").running("trap 'sleep 0.1; exit' TERM; sleep 1000 & wait");
-    let silent = Process::web().running("test {{releaseId}} = v1 || exec sleep 1000; exec node $APP");
-    let app = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/daemon/apps/web.js");
+    let silent = Process::web_after("test {{releaseId}} = v1 || exec sleep 1000");
     let daemon = Setup::new()
-        .env("APP", app)
         .process(silent)
         .process(worker)
         .process(Process::service("broker"))
@@ -112,10 +110,9 @@ fn stopping_the_release_that_is_being_deployed_cancels_the_deploy() {
 
 #[test]
 fn stopping_a_redeploy_of_the_active_release_leaves_the_active_one_alone() {
-    let app = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/daemon/apps/web.js");
-    let second_is_silent = "if mkdir deployed; then exec node $APP; else exec sleep 1000; fi";
-    let web = Process::web().running(second_is_silent);
-    let daemon = Setup::new().env("APP", app).process(web).start();
+    // The folder is made by the first instance; the second never serves.
+    let web = Process::web_after("mkdir deployed || exec sleep 1000");
+    let daemon = Setup::new().process(web).start();
     daemon.deploy("v1").succeeds();
     let mut again = daemon.begin_deploy("v1");
     wait_until("the second instance waits for its health", || {

@@ -26,6 +26,9 @@ impl Client {
         stream
             .set_read_timeout(Some(PATIENCE * 2))
             .expect("a time limit can be set");
+        stream
+            .set_write_timeout(Some(PATIENCE))
+            .expect("a time limit can be set");
         Client {
             stream: BufReader::new(stream),
         }

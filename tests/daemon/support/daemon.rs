@@ -70,6 +70,14 @@ impl Daemon {
         self.client().ask(request)
     }
 
+    /// How many clients of the control socket the daemon has.
+    pub fn sessions(&self) -> usize {
+        let sockets = std::fs::read_to_string("/proc/net/unix").expect("a mounted /proc");
+        let path = self.socket().display().to_string();
+        // One of them listens.
+        sockets.lines().filter(|line| line.ends_with(&path)).count() - 1
+    }
+
     /// The folder of a release; it is made if it is not there.
     pub fn release_folder(&self, id: &str) -> PathBuf {
         let folder = self.folder().join("releases").join(id);
@@ -217,6 +225,7 @@ impl Daemon {
 }
 
 impl Drop for Daemon {
+    #[expect(clippy::print_stderr, reason = "it is shown with the failure of the test")]
     fn drop(&mut self) {
         let child = self.child.get_mut();
         // It may have ended already.

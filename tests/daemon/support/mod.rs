@@ -14,11 +14,11 @@ mod wire;
 
 pub use client::Client;
 pub use daemon::Daemon;
-pub use living::{describe, is_alive, send};
+pub use living::{is_alive, send};
 pub use operations::{has_said, pid};
 pub use patience::{PATIENCE, wait_for, wait_until};
 pub use process::Process;
-pub use setup::{Setup, rollbridge};
+pub use setup::Setup;
 pub use story::{position, told};
 pub use traffic::Traffic;
 pub use wire::{Reply, Wire};

@@ -9,8 +9,13 @@ pub struct Process(pub(super) Value);
 impl Process {
     /// A web process that serves HTTP: see `apps/web.js`.
     pub fn web() -> Process {
+        Process::web_after("true")
+    }
+
+    /// A web process whose shell does something first, and may never come to serving.
+    pub fn web_after(preamble: &str) -> Process {
         let app = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/daemon/apps/web.js");
-        Process::new("web", "proxied").running(&format!("exec node {app}"))
+        Process::new("web", "proxied").running(&format!("{preamble}; exec node '{app}'"))
     }
 
     /// A web process that serves nothing and is never asked for its health.
