@@ -1,6 +1,7 @@
 //! What follows when a release is over: its ports are free again, and old ones are forgotten.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{Book, Engine};
 use crate::clock::Timestamp;
@@ -10,15 +11,29 @@ use crate::release::lifecycle::Phase;
 use crate::release::retention::forgotten;
 
 impl Engine {
-    /// Waits in the background until nothing of `release` runs, then gives back `ports` and applies the retention.
+    /// Waits in the background until nothing of `release` runs, then gives back `ports` and applies the retention: at
+    /// once, and again when the release has become too old.
     pub(super) fn follow_to_its_end(&self, release: &Arc<Release>, ports: Vec<u16>) {
         let (engine, release) = (self.clone(), release.clone());
         tokio::spawn(async move {
             release.wait_until_over().await;
-            let mut book = engine.book();
-            book.ports.release(ports);
-            book.forget_old_releases(&engine.config().release_retention, Timestamp::now());
+            drop(release);
+            engine.book().ports.release(ports);
+            engine.forget_old_releases();
+            let Some(max_age) = engine.config().release_retention.max_age else {
+                return;
+            };
+            // Ages are told in whole milliseconds: one more, and it is older.
+            tokio::select! {
+                () = tokio::time::sleep(max_age + Duration::from_millis(1)) => engine.forget_old_releases(),
+                () = engine.closing() => {}
+            }
         });
+    }
+
+    fn forget_old_releases(&self) {
+        let retention = self.config().release_retention.clone();
+        self.book().forget_old_releases(&retention, Timestamp::now());
     }
 }
 

@@ -11,12 +11,17 @@ use crate::host::listeners;
 use crate::process::{Condition, ManagedProcess, Status};
 
 impl Release {
-    /// Waits until the web process answers its health check. Fails at once when a process of the release fails.
-    pub async fn wait_until_healthy(&self, progress: &Progress) -> Result<(), Failure> {
+    /// Waits until the web process answers its health check. Fails at once when a process of the release fails, or one
+    /// of the services that were started for it.
+    pub async fn wait_until_healthy(
+        &self,
+        services: &[ManagedProcess],
+        progress: &Progress,
+    ) -> Result<(), Failure> {
         let id = &self.proxied.identity().id;
         let Some(health) = self.health() else {
             progress.tell(DeployPhase::Health, "no health check is configured");
-            return self.check_processes();
+            return self.check_processes(services);
         };
         let target = &self.blueprint.target;
         progress.tell(
@@ -38,11 +43,11 @@ impl Release {
         };
         tokio::select! {
             biased;
-            failed = self.first_failed() => Err(Failure::exited(&failed, "before the release was healthy")),
+            failed = self.first_failed(services) => Err(Failure::exited(&failed, "before the release was healthy")),
             outcome = health::wait_until_healthy(target, health, watch) => match outcome {
                 Ok(attempt) => {
                     // Whoever answered, a process of this release that is gone by now makes it unfit.
-                    self.check_processes()?;
+                    self.check_processes(services)?;
                     self.look_for_strangers().await;
                     self.events.record(Milestone::ReleaseHealthy {
                         release_id: self.key().id.clone(),
@@ -102,9 +107,10 @@ impl Release {
         }
     }
 
-    fn check_processes(&self) -> Result<(), Failure> {
+    fn check_processes(&self, services: &[ManagedProcess]) -> Result<(), Failure> {
         match self
             .processes()
+            .chain(services)
             .find(|process| process.status().condition.is_at_rest())
         {
             Some(process) => Err(Failure::exited(process, "before the release was healthy")),
@@ -112,10 +118,10 @@ impl Release {
         }
     }
 
-    /// The first of its processes that will not come up again by itself.
-    async fn first_failed(&self) -> ManagedProcess {
+    /// The first of its processes and `services` that will not come up again by itself.
+    async fn first_failed(&self, services: &[ManagedProcess]) -> ManagedProcess {
         let mut waiting = JoinSet::new();
-        for process in self.processes().cloned() {
+        for process in self.processes().chain(services).cloned() {
             waiting.spawn(async move {
                 process
                     .wait_for(|status: &Status| status.condition.is_at_rest())

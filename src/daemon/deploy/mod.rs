@@ -144,6 +144,8 @@ struct Deploy {
     /// The release that is being started; set by the phase `ports`.
     release: Option<Arc<Release>>,
     started_services: Vec<ManagedProcess>,
+    /// Those of them that had no place before this deploy, by id.
+    new_services: Vec<String>,
 }
 
 impl Deploy {
@@ -169,6 +171,7 @@ impl Deploy {
             to_keep: BTreeMap::new(),
             release: None,
             started_services: Vec::new(),
+            new_services: Vec::new(),
         }
     }
 
@@ -252,14 +255,9 @@ impl Deploy {
         stop_all(self.started_services.iter()).await;
         let mut book = self.engine.book();
         book.ports.release(self.to_keep.values().copied());
-        book.services.retain(|service| !self.to_be_forgotten(&service.id));
-    }
-
-    /// A service that had a place before this deploy keeps it.
-    fn to_be_forgotten(&self, service: &str) -> bool {
-        self.started_services
-            .iter()
-            .any(|started| started.identity().base_id == service)
+        // A service that had a place before this deploy keeps it.
+        book.services
+            .retain(|service| !self.new_services.contains(&service.id));
     }
 
     fn fail(self, phase: DeployPhase, failure: Failure) -> EngineError {

@@ -100,6 +100,7 @@ impl Deploy {
                         process: process.clone(),
                     };
                     self.engine.book().services.push(standing);
+                    self.new_services.push(definition.id.clone());
                     process
                 }
             };
@@ -129,7 +130,9 @@ impl Deploy {
             // It answered when it was reclaimed, and was not restarted since.
             return Ok(());
         }
-        release.wait_until_healthy(&self.progress).await
+        release
+            .wait_until_healthy(&self.started_services, &self.progress)
+            .await
     }
 
     async fn switch(&self) {

@@ -39,7 +39,7 @@ const server = http.createServer((request, response) => {
 })
 
 // After the upgrade every byte comes back.
-server.on("upgrade", (request, socket) => {
+server.on("upgrade", (_request, socket) => {
   socket.write(`HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: echo\r\nx-release: ${release}\r\n\r\n`)
   socket.on("error", () => socket.destroy())
   socket.pipe(socket)

@@ -1,5 +1,7 @@
 //! Which processes of a test are alive: all that a daemon starts inherit a variable nobody else has.
 
+use std::time::Duration;
+
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -13,13 +15,27 @@ pub fn tagged(tag: &str) -> Vec<i32> {
     let mut pids: Vec<i32> = entries
         .filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok())
         .filter(|pid| {
-            let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+            let environment = environment(*pid);
             let mut variables = environment.split(|byte| *byte == 0);
             variables.any(|variable| variable == wanted.as_bytes()) && is_alive(*pid)
         })
         .collect();
     pids.sort_unstable();
     pids
+}
+
+/// The environment of a process. In the middle of an exec it looks empty for a moment, so that is not believed at once;
+/// kernel threads, zombies and what is gone have no executable.
+fn environment(pid: i32) -> Vec<u8> {
+    const LOOKS: usize = 50;
+    for _ in 0..LOOKS {
+        let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        if !environment.is_empty() || std::fs::read_link(format!("/proc/{pid}/exe")).is_err() {
+            return environment;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    Vec::new()
 }
 
 /// Whether the process exists and is no zombie.

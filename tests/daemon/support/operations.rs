@@ -95,6 +95,13 @@ impl Daemon {
         wait_until(&format!("{release} is {state}"), || self.state(release) == state);
     }
 
+    /// Whether a process of a release has been spawned; false if the release is not known yet.
+    pub fn process_is_up(&self, release: &str, id: &str) -> bool {
+        let processes = self.release(release)["processes"].clone();
+        let mut processes = processes.as_array().into_iter().flatten();
+        processes.any(|process| process["id"] == id && process["state"] == "running")
+    }
+
     /// The ids of the known releases, oldest first.
     pub fn release_ids(&self) -> Vec<String> {
         let status = self.status();
