@@ -20,6 +20,8 @@ const unsettled = 13
 async function evaluateModule(file, folder) {
   const worker = new Worker(path.join(__dirname, "config-worker.mjs"), {
     workerData: {file, folder},
+    // Not the caller's: some options of Node make no sense for a file.
+    execArgv: [],
     stdout: true
   })
   // What a config prints is for people; stdout may be carrying the caller's results.

@@ -129,11 +129,6 @@ pub enum Milestone {
         exit_signal: Option<String>,
         expected: bool,
     },
-    #[serde(rename = "process stopped")]
-    ProcessStopped {
-        process_id: String,
-        release_id: Option<String>,
-    },
     #[serde(rename = "process restart scheduled")]
     ProcessRestartScheduled {
         process_id: String,

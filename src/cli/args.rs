@@ -37,6 +37,17 @@ pub(super) enum Command {
     Validate(ValidateOptions),
 }
 
+impl Command {
+    /// Whether the result is wanted as JSON where it would be text by itself.
+    pub fn wants_json(&self) -> bool {
+        match self {
+            Command::Events(options) => options.json,
+            Command::Validate(options) => options.json,
+            _ => false,
+        }
+    }
+}
+
 #[derive(Debug, Args)]
 pub(super) struct DeployOptions {
     /// The folder of the prepared release.

@@ -6,7 +6,7 @@ use super::args::EventsOptions;
 use super::failure::Failure;
 use super::output;
 use crate::config::ConfigFile;
-use crate::control::client::{Client, Line};
+use crate::control::client::{Client, ClientError, Line};
 
 pub(super) async fn run(file: &ConfigFile, options: &EventsOptions) -> Result<(), Failure> {
     let mut client = super::connect(file).await?;
@@ -40,7 +40,11 @@ async fn follow(client: &mut Client, options: &EventsOptions) -> Result<(), Fail
     client
         .send(&request.as_object().cloned().unwrap_or_default())
         .await?;
+    let mut ended = false;
     while let Some(mut line) = client.next_line().await? {
+        ended = line
+            .get("message")
+            .is_some_and(|message| message == "shutdown finished");
         match line.remove("status").as_ref().and_then(Value::as_str) {
             Some("event") if options.json => output::print(&Value::Object(line).to_string()),
             Some("event") => output::print(&readable(&line)),
@@ -51,7 +55,10 @@ async fn follow(client: &mut Client, options: &EventsOptions) -> Result<(), Fail
             _ => return Err(Failure::from_daemon(&line)),
         }
     }
-    Ok(())
+    match ended {
+        true => Ok(()),
+        false => Err(ClientError::ConnectionLost.into()),
+    }
 }
 
 /// `2026-05-21T07:30:00.123Z  traffic switched  releaseId=v2 previousReleaseId=v1`

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::output;
 use crate::config::ConfigError;
@@ -32,6 +32,12 @@ impl Failure {
         Failure::new(ErrorCode::Internal, message)
     }
 
+    /// Adds what else the operator should know.
+    pub fn with_hint(mut self, hint: &str) -> Failure {
+        self.message = format!("{}\n{hint}", self.message);
+        self
+    }
+
     /// The daemon's error line.
     pub fn from_daemon(line: &Line) -> Failure {
         let text = |field: &str| line.get(field).and_then(Value::as_str).map(str::to_owned);
@@ -55,8 +61,11 @@ impl Failure {
         }
     }
 
-    /// Says it on stderr, and turns it into the exit status.
-    pub fn tell(self) -> ExitCode {
+    /// Says it on stderr (and as JSON on stdout, where the result was wanted so), and turns it into the exit status.
+    pub fn tell(self, as_json: bool) -> ExitCode {
+        if as_json {
+            output::print_json(&json!({ "error": self.message, "code": self.code.as_str() }));
+        }
         if let Some((process, lines)) = &self.output {
             output::tell(&format!("last output of {process}:"));
             lines.iter().for_each(|line| output::tell(&format!("  {line}")));

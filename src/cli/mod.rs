@@ -41,14 +41,14 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return Failure::internal(format!("cannot start the runtime: {error}")).tell(),
+        Err(error) => return Failure::internal(format!("cannot start the runtime: {error}")).tell(false),
     };
     let outcome = runtime.block_on(execute(&arguments));
     // A file system call that hangs must not keep a finished command from ending.
     runtime.shutdown_background();
     match outcome {
         Ok(status) => status,
-        Err(failure) => failure.tell(),
+        Err(failure) => failure.tell(arguments.command.wants_json()),
     }
 }
 
@@ -74,9 +74,14 @@ fn locate(explicit: Option<&Path>) -> Result<ConfigFile, Failure> {
     Ok(config::locate(explicit, &here)?)
 }
 
+/// For whoever cannot reach a daemon because of its config.
+const WITHOUT_CONFIG: &str =
+    "a daemon that runs goes on with the config it has; SIGTERM ends it in good order without one";
+
 /// Loads the config and connects to its daemon.
 async fn connect(file: &ConfigFile) -> Result<Client, Failure> {
-    let Loaded { config, .. } = config::load(file).await?;
+    let loaded = config::load(file).await;
+    let Loaded { config, .. } = loaded.map_err(|error| Failure::from(error).with_hint(WITHOUT_CONFIG))?;
     Ok(Client::connect(&config.control).await?)
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::locate::FILE_NAMES;
 use super::report::Report;
-use crate::error::ErrorCode;
+use crate::error::{ErrorCode, plain};
 
 /// Why a config cannot be used. `file` is the path as the user gave it.
 #[derive(Debug, thiserror::Error)]
@@ -16,7 +16,7 @@ pub enum ConfigError {
     Invalid(Box<Report>),
     /// No file was named, and the folder holds none of the usual names.
     #[error(
-        "no config found in {}: looked for {}; name one with --config <path>, or write one with rollbridge init",
+        "no config found in {}: looked for {}; name one with --config <path>",
         .folder.display(), FILE_NAMES.join(", ")
     )]
     NotLocated {
@@ -24,7 +24,7 @@ pub enum ConfigError {
         folder: PathBuf,
     },
     /// The file cannot be read.
-    #[error("cannot read the config {file}: {source}")]
+    #[error("cannot read the config {file}: {}", plain(.source))]
     Read {
         /// The config file.
         file: String,
@@ -39,6 +39,12 @@ pub enum ConfigError {
         /// What is wrong, with line and column.
         source: serde_json::Error,
     },
+    /// The file is neither JSON nor a module.
+    #[error("cannot read the config {file}: a config is a .js, .mjs, .cjs, .ts, .mts, .cts or .json file")]
+    UnknownKind {
+        /// The config file.
+        file: String,
+    },
     /// There is no Node to evaluate a module with.
     #[error(
         "cannot evaluate the config {file}: no node found in PATH; install Node, set ROLLBRIDGE_NODE to the path of its \
@@ -49,7 +55,7 @@ pub enum ConfigError {
         file: String,
     },
     /// Node could not be started.
-    #[error("cannot evaluate the config {file}: starting {} failed: {source}", .node.display())]
+    #[error("cannot evaluate the config {file}: starting {} failed: {}", .node.display(), plain(.source))]
     NodeFailed {
         /// The config file.
         file: String,

@@ -109,6 +109,9 @@ impl Evaluator {
                 problems: Vec::new(),
             });
         }
+        if !is_module(&file.path) {
+            return Err(ConfigError::UnknownKind { file: shown() });
+        }
 
         let node = self
             .find_node()
@@ -216,6 +219,13 @@ async fn read_line(answer: UnixStream) -> io::Result<Vec<u8>> {
         .read_until(b'\n', &mut line)
         .await?;
     Ok(line)
+}
+
+/// Whether Node would take the file for a module.
+fn is_module(path: &Path) -> bool {
+    const ENDINGS: [&str; 6] = ["js", "mjs", "cjs", "ts", "mts", "cts"];
+    let ending = path.extension().and_then(|ending| ending.to_str());
+    ending.is_some_and(|ending| ENDINGS.contains(&ending))
 }
 
 fn is_executable(path: &Path) -> bool {

@@ -27,6 +27,9 @@ function answer(content) {
 
 const path = process.argv[1]
 
+// Left over from being started with --eval. An ES module must not see them: what it does with them would go unnoticed.
+for (const name of ["__dirname", "__filename", "exports", "module", "require"]) delete globalThis[name]
+
 process.removeAllListeners("warning")
 process.on("warning", (warning) => {
   // Type stripping is meant to be used here, and a file of the wrong module system gets a better message of ours.

@@ -96,7 +96,10 @@ pub fn summary(config: &Config) -> String {
     } else {
         host.clone()
     };
-    format!("valid: {processes}, proxy on {host}:{}", config.proxy.port)
+    match config.proxy.port {
+        0 => format!("valid: {processes}, proxy on any free port of {host}"),
+        port => format!("valid: {processes}, proxy on {host}:{port}"),
+    }
 }
 
 fn counted(count: usize, thing: &str) -> String {

@@ -24,6 +24,12 @@ pub enum SocketError {
         /// Which one, and what to do.
         who: String,
     },
+    /// There is no folder to put it into.
+    #[error("the folder of the control socket {} does not exist; create it, or set control.path", .path.display())]
+    NoFolder {
+        /// The socket.
+        path: PathBuf,
+    },
     /// Something else than a socket is in the way.
     #[error("{} exists and is not a socket; remove it or set control.path", .path.display())]
     NotASocket {
@@ -85,6 +91,9 @@ impl ControlSocket {
         };
         let owner = control.owner.as_ref().map(resolve_user).transpose()?;
         let group = control.group.as_ref().map(resolve_group).transpose()?;
+        if path.parent().is_some_and(|folder| !folder.is_dir()) {
+            return Err(SocketError::NoFolder { path: path.clone() });
+        }
         clear_stale(path)?;
         let descriptor = socket(
             AddressFamily::Unix,

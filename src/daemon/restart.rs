@@ -74,6 +74,12 @@ impl Engine {
         if named_proxied.is_some() || request.policy == Some(Policy::Proxied) {
             return Err(EngineError::ProxiedNotRestartable);
         }
+        if let (Some(id), Some(policy)) = (&request.process_id, request.policy)
+            && !all.iter().any(|process| request.matches(process))
+        {
+            let message = format!("process {id:?} does not have the policy {policy}; name one or the other");
+            return Err(EngineError::InvalidRequest(message));
+        }
         let restartable = |process: &ManagedProcess| {
             process.identity().policy != Policy::Proxied && process.status().condition != Condition::Stopped
         };

@@ -167,7 +167,7 @@ impl Failure {
             .iter()
             .rev()
             .map(|line| line.line.trim())
-            .find(|line| !line.is_empty());
+            .find(|line| says_something(line));
         Failure {
             cause: cause(exit, last_line.map(str::to_owned)),
             process_id: Some(process.identity().id.clone()),
@@ -175,6 +175,11 @@ impl Failure {
             logs,
         }
     }
+}
+
+/// Whether a line helps to see why a process ended: not the frames and the trailer that Node prints after an error.
+fn says_something(line: &str) -> bool {
+    !line.is_empty() && line != "}" && !line.starts_with("at ") && !line.starts_with("Node.js v")
 }
 
 fn last_words(line: &Option<String>) -> String {

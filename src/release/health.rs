@@ -78,7 +78,7 @@ pub struct Attempt {
 
 /// The health check ran out of time.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("GET {path} on {address} gave no 2xx within {} ms ({attempts} probes; last answer: {last})", .limit.as_millis())]
+#[error("GET {path} on {address} gave no 2xx within {} ms ({attempts} probes; last answer: {last}){}", .limit.as_millis(), hint(.last))]
 pub struct HealthTimeout {
     /// The path asked for.
     pub path: String,
@@ -90,6 +90,14 @@ pub struct HealthTimeout {
     pub attempts: u32,
     /// What the last probe came to.
     pub last: Answer,
+}
+
+/// What an operator would look at first.
+fn hint(last: &Answer) -> &'static str {
+    match last {
+        Answer::Refused => "; is that the port it listens on? It is given as {{port}} and ROLLBRIDGE_PORT",
+        _ => "",
+    }
 }
 
 /// How long to pause after probe `number` (from 1).

@@ -197,7 +197,7 @@ impl Deploy {
             if let Some(failure) = failure {
                 match next {
                     Next::FinishDespiteFailure => self.retire(previous.as_ref()),
-                    _ => self.undo(phase, &failure).await,
+                    _ => self.undo(phase).await,
                 }
                 return Err(self.fail(phase, failure));
             }
@@ -243,8 +243,8 @@ impl Deploy {
     }
 
     /// Undoes exactly what this deploy started; returns once nothing of that runs.
-    async fn undo(&self, phase: DeployPhase, failure: &Failure) {
-        self.progress.tell(phase, format!("failed: {failure}; undoing"));
+    async fn undo(&self, phase: DeployPhase) {
+        self.progress.tell(phase, "failed; undoing what was started");
         match &self.release {
             // It goes on draining where it was, by the config that is still in force.
             Some(release) if release.phase() == Phase::Returning => release.retired(&self.engine.config()),
