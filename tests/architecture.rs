@@ -24,12 +24,6 @@ const DOORS: &[&str] = &["src/lib.rs", "src/main.rs"];
 /// The most lines a file may have before its unit tests.
 const MOST_LINES: usize = 500;
 
-/// Files that are over the limit and wait to be split, with the most lines they may have meanwhile.
-const TO_BE_SPLIT: &[(&str, usize)] = &[
-    ("src/process/lifecycle.rs", 700),
-    ("src/process/supervisor.rs", 700),
-];
-
 /// One source file, reduced to what the rules are about.
 struct Source {
     /// Its path from the root of the checkout.
@@ -105,25 +99,32 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
     }
 }
 
-/// The modules with files of their own that `#[cfg(test)]` stands above, without extension.
+/// The modules with files of their own that are compiled for tests only, without extension.
 fn test_modules(path: &Path, text: &str) -> Vec<PathBuf> {
     let folder = match path.file_stem().and_then(|stem| stem.to_str()) {
         Some("mod" | "lib" | "main") => path.parent().map(Path::to_owned).unwrap_or_default(),
         _ => path.with_extension(""),
     };
-    let marked = text.split("#[cfg(test)]\nmod ").skip(1);
-    let names = marked.filter_map(|rest| rest.lines().next()?.strip_suffix(';'));
+    let names = test_declarations(text).filter_map(|(_, rest)| rest.strip_suffix(';'));
     names.map(|name| folder.join(name)).collect()
 }
 
 /// The text up to the unit tests at its end.
 fn without_tests(text: &str) -> &str {
-    let marked = text.match_indices("\n#[cfg(test)]\nmod ").map(|(at, _)| at);
-    let is_inline = |at: &usize| {
-        let declaration = text[at + 1..].lines().nth(1);
-        declaration.is_some_and(|line| line.ends_with('{'))
-    };
-    marked.filter(is_inline).min().map_or(text, |end| &text[..=end])
+    let inline = test_declarations(text).find(|(_, rest)| rest.ends_with('{'));
+    inline.map_or(text, |(at, _)| &text[..at])
+}
+
+/// Where modules for tests are declared, with what follows `mod` on the line: `#[cfg(test)]`, or a condition that
+/// contains `test`, stands on the line before.
+fn test_declarations(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    let starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1));
+    starts.filter_map(|at| {
+        let mut lines = text[at..].lines();
+        let condition = lines.next()?.strip_prefix("#[cfg(")?;
+        let name = lines.next()?.strip_prefix("mod ")?;
+        (has_word(condition, "test") && !condition.starts_with("not(")).then_some((at, name))
+    })
 }
 
 /// The code with a space for every character of a comment or a literal.
@@ -380,14 +381,10 @@ fn rooms_use_only_rooms_below_them() {
 
 #[test]
 fn a_file_can_be_read_in_one_sitting() {
-    let limit = |path: &str| {
-        let waiting = TO_BE_SPLIT.iter().find(|(file, _)| *file == path);
-        waiting.map_or(MOST_LINES, |(_, most)| *most)
-    };
     let long: Vec<String> = sources()
         .into_iter()
         .map(|source| (without_tests(&source.text).lines().count(), source.path))
-        .filter(|(lines, path)| *lines > limit(path))
+        .filter(|(lines, _)| *lines > MOST_LINES)
         .map(|(lines, path)| format!("{path}: {lines} lines"))
         .collect();
     assert!(

@@ -5,7 +5,7 @@
 //   js file=rollbridge.mjs   the block is a file; one named rollbridge.* must be a config without issues and warnings
 //   js process               one element of `processes`, checked inside a small config
 //   js run                   a module that Node runs
-//   sh run                   a script; `exit=1` when it is to fail, `needs=restart` when the command may not exist yet
+//   sh run                   a script; `exit=1` when it is to fail
 //   sh background            a command that goes on until the page is over, such as the daemon
 //   text output              what the run before it prints, stdout and stderr; "…" stands for anything, on a line of
 //                            its own for any lines
@@ -13,15 +13,14 @@
 // Each page has a folder of its own, with its own ports and its own application name.
 
 const assert = require("node:assert/strict")
-const {spawn, spawnSync} = require("node:child_process")
+const {spawn} = require("node:child_process")
 const fs = require("node:fs")
 const {createServer} = require("node:net")
 const path = require("node:path")
-const {test} = require("node:test")
+const {describe, test} = require("node:test")
 const {freePort} = require("./support/free-ports.js")
 const {temporaryFolder, writeFiles} = require("./support/temporary-folder.js")
 const {waitUntil} = require("./support/wait-until.js")
-const {findBinary} = require("../lib/native.js")
 const rollbridge = require("../index.js")
 
 const root = path.join(__dirname, "..")
@@ -83,18 +82,12 @@ function markOf(word) {
   return end === -1 ? [word, ""] : [word.slice(0, end), word.slice(end + 1)]
 }
 
-/** The commands this build has. */
-function knownCommands() {
-  const {stdout} = spawnSync(findBinary(), ["--help"], {encoding: "utf8"})
-  return new Set([...stdout.matchAll(/^ {2}(\w+)/gm)].map(([, name]) => name))
-}
-
 /** One page being tried: its folder, its ports, and what runs in the background. */
 class Trial {
   /** @type {{child: import("node:child_process").ChildProcess, ended: Promise<number | string | null>, output: string[]}[]} */
   #background = []
-  /** What the last run printed; nothing when it was left out. @type {string | undefined} */
-  #output
+  /** What the last run printed. */
+  #output = ""
 
   /**
    * @param {object} place
@@ -161,11 +154,6 @@ class Trial {
     if (marks.has("background")) return this.start(this.adapted(text))
     if (marks.has("output")) return this.compare(text)
     if (!marks.has("run")) return undefined
-    const needed = marks.get("needs")
-    if (needed !== undefined && !knownCommands().has(needed)) {
-      this.#output = undefined
-      return undefined
-    }
     const script = language === "sh" ? "shown.sh" : "shown.mjs"
     writeFiles(this.folder, {[script]: this.adapted(text)})
     const command = language === "sh" ? ["/bin/sh", "-e", script] : [process.execPath, script]
@@ -228,7 +216,6 @@ class Trial {
 
   /** @param {string} expected */
   compare(expected) {
-    if (this.#output === undefined) return
     const pattern = expected.trimEnd().split("\n").map((line) => {
       return line === "…" ? "(?:.*\\n)*?" : `${line.split("…").map(literally).join(".*")}\\n`
     })
@@ -284,25 +271,27 @@ function isFree(port) {
   })
 }
 
-for (const page of pages) {
-  const markdown = read(page)
-  const blocks = blocksOf(markdown)
-  if (!blocks.some(({marks}) => marks.size > 0)) continue
+describe("pages", {concurrency: true}, () => {
+  for (const page of pages) {
+    const markdown = read(page)
+    const blocks = blocksOf(markdown)
+    if (!blocks.some(({marks}) => marks.size > 0)) continue
 
-  test(`what ${page} shows is true`, async (t) => {
-    const trial = new Trial({folder: temporaryFolder(t), port: await freePort(), range: await quietRange()})
-    t.after(() => trial.end())
-    for (const block of blocks) {
-      try {
-        await trial.take(block)
-      } catch (error) {
-        const problem = /** @type {Error} */ (error)
-        problem.message = `${page}:${block.line}: ${problem.message}`
-        throw problem
+    test(`what ${page} shows is true`, async (t) => {
+      const trial = new Trial({folder: temporaryFolder(t), port: await freePort(), range: await quietRange()})
+      t.after(() => trial.end())
+      for (const block of blocks) {
+        try {
+          await trial.take(block)
+        } catch (error) {
+          const problem = /** @type {Error} */ (error)
+          problem.message = `${page}:${block.line}: ${problem.message}`
+          throw problem
+        }
       }
-    }
-  })
-}
+    })
+  }
+})
 
 /**
  * The anchors that GitHub makes from the headings of a page.
