@@ -96,7 +96,10 @@ struct Book {
 
 impl Book {
     fn active(&self) -> Option<Arc<Release>> {
-        let key = self.active.as_ref()?;
+        self.release(self.active.as_ref()?)
+    }
+
+    fn release(&self, key: &ReleaseKey) -> Option<Arc<Release>> {
         self.releases.iter().find(|release| release.key() == key).cloned()
     }
 

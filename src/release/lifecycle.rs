@@ -9,7 +9,8 @@
 //!                            └─────────────────stop────────────────────────────┘
 //! ```
 //!
-//! States in parentheses show as `starting` (undoing) and as `draining` (returning, ending).
+//! On its way from active to draining a release is for a while (superseded): another one serves, and singletons are being
+//! replaced. States in parentheses show as `starting` (undoing) and as `draining` (superseded, returning, ending).
 
 #[cfg(test)]
 mod properties;
@@ -27,6 +28,8 @@ pub enum Phase {
     Undoing,
     /// New requests go to it.
     Active,
+    /// Another release serves, and may still need this one's helpers while singletons are replaced.
+    Superseded,
     /// It finishes what it accepted.
     Draining,
     /// A rollback is putting it back; the drain waits.
@@ -45,7 +48,7 @@ impl Phase {
         match self {
             Phase::Starting | Phase::Undoing => "starting",
             Phase::Active => "active",
-            Phase::Draining | Phase::Returning | Phase::Ending => "draining",
+            Phase::Superseded | Phase::Draining | Phase::Returning | Phase::Ending => "draining",
             Phase::Stopped => "stopped",
             Phase::Failed => "failed",
         }
@@ -64,7 +67,9 @@ pub enum Input {
     StartFailed,
     /// Every proxy worker sends new requests to it.
     Activated,
-    /// Another release took over; this one may drain for so long.
+    /// New requests go to another release from now on.
+    Superseded,
+    /// The release that took over needs this one no longer; its connections may take so long to end.
     Retired {
         /// How long connections may take to end.
         drain: Duration,
@@ -162,7 +167,12 @@ impl Life {
                 self.drain_started_at = None;
                 vec![Action::AllowRestarts(true)]
             }
-            (Phase::Active | Phase::Returning, Input::Retired { drain }) => {
+            (Phase::Active, Input::Superseded) => {
+                self.phase = Phase::Superseded;
+                self.drain_started_at = Some(now);
+                Vec::new()
+            }
+            (Phase::Active | Phase::Superseded | Phase::Returning, Input::Retired { drain }) => {
                 self.phase = Phase::Draining;
                 self.drain_started_at.get_or_insert(now);
                 // A release that was nearly put back has no more time than before.
@@ -173,7 +183,10 @@ impl Life {
                     Action::WatchConnections { until },
                 ]
             }
-            (Phase::Active | Phase::Draining | Phase::Returning, Input::StopRequested) => {
+            (
+                Phase::Active | Phase::Superseded | Phase::Draining | Phase::Returning,
+                Input::StopRequested,
+            ) => {
                 self.drain_started_at.get_or_insert(now);
                 self.end(true)
             }

@@ -184,6 +184,11 @@ impl Release {
         self.watch_proxied();
     }
 
+    /// New requests go to another release from now on.
+    pub fn superseded(self: &Arc<Self>) {
+        self.apply(Input::Superseded);
+    }
+
     /// Another release took over, by `config`: drains, then stops, all in the background.
     pub fn retired(self: &Arc<Self>, config: &Arc<Config>) {
         *self.retires_by.lock().unwrap_or_else(PoisonError::into_inner) = config.clone();

@@ -150,6 +150,9 @@ impl Deploy {
             book.activations.push(key.clone());
             book.active.replace(key.clone())
         };
+        if let Some(previous) = previous.as_ref().and_then(|key| self.engine.book().release(key)) {
+            previous.superseded();
+        }
         release.activated();
         self.progress
             .tell(DeployPhase::Switch, format!("traffic is on {}", key.id));

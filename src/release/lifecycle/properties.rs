@@ -158,6 +158,7 @@ impl World {
                 demand(self.stop.is_none(), "active while its processes are stopped")?;
                 self.watching = false;
             }
+            Phase::Superseded => demand(self.stop.is_none(), "superseded while its processes are stopped")?,
             Phase::Returning => {
                 demand(self.restarts_allowed, "put back without restarts")?;
                 demand(self.stop.is_none(), "put back while its processes are stopped")?;
@@ -198,6 +199,7 @@ fn any_input() -> impl Strategy<Value = Input> {
     let drain = || prop_oneof![Just(0u64), Just(50)].prop_map(Duration::from_millis);
     prop_oneof![
         3 => Just(Input::Activated),
+        2 => Just(Input::Superseded),
         3 => drain().prop_map(|drain| Input::Retired { drain }),
         2 => Just(Input::Reclaimed),
         2 => Just(Input::Idle),
