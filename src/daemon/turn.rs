@@ -1,5 +1,6 @@
 //! One at a time: deploys and rollbacks never overlap, and whoever must wait is served in order of arrival.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::OwnedMutexGuard;
@@ -21,6 +22,8 @@ pub struct Operation {
 pub struct Cancel {
     token: CancellationToken,
     by: Arc<Mutex<Option<String>>>,
+    /// Set once there is no way back: pressing changes nothing any more.
+    expired: Arc<AtomicBool>,
 }
 
 impl Cancel {
@@ -31,6 +34,16 @@ impl Cancel {
             .unwrap_or_else(PoisonError::into_inner)
             .get_or_insert_with(|| by.to_owned());
         self.token.cancel();
+    }
+
+    /// Says that there is no way back from here on.
+    pub fn expire(&self) {
+        self.expired.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether the operation went past the point where it could be cancelled.
+    pub fn has_expired(&self) -> bool {
+        self.expired.load(Ordering::SeqCst)
     }
 
     /// Waits until somebody cancels, and says who.
