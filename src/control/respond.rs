@@ -24,7 +24,7 @@ pub(super) async fn respond(client: &mut Client, engine: &Engine, request: Reque
             let rolling_back = engine.rollback(options.to_engine(), progress);
             switch_over(client, engine, command, rolling_back, steps, false).await
         }
-        Request::Restart(request) => match engine.restart(request).await {
+        Request::Restart(request) => match unless_left(client, engine.restart(request)).await? {
             Ok(restarted) => {
                 client
                     .send(&wire::success(json!({ "restarted": restarted })))
@@ -33,10 +33,12 @@ pub(super) async fn respond(client: &mut Client, engine: &Engine, request: Reque
             Err(error) => client.fail(engine, command, wire::engine_error(&error)).await,
         },
         Request::Status => status(client, engine).await,
-        Request::Stop(options) => match engine.stop(options.release_id.as_deref()).await {
-            Ok(()) => status(client, engine).await,
-            Err(error) => client.fail(engine, command, wire::engine_error(&error)).await,
-        },
+        Request::Stop(options) => {
+            match unless_left(client, engine.stop(options.release_id.as_deref())).await? {
+                Ok(()) => status(client, engine).await,
+                Err(error) => client.fail(engine, command, wire::engine_error(&error)).await,
+            }
+        }
         Request::Events(options) if options.follow == Some(true) => {
             follow_events(client, engine, &options).await
         }
@@ -52,6 +54,15 @@ pub(super) async fn respond(client: &mut Client, engine: &Engine, request: Reque
                 .send(&wire::success(json!({ "message": "shutdown" })))
                 .await
         }
+    }
+}
+
+/// Waits as long as the client does. Leaving drops what still stands in the queue; what has begun goes on without us.
+async fn unless_left<T>(client: &Client, outcome: impl Future<Output = T>) -> Result<T, Left> {
+    tokio::select! {
+        biased;
+        outcome = outcome => Ok(outcome),
+        () = client.left() => Err(Left),
     }
 }
 
@@ -100,7 +111,7 @@ async fn switch_over(
         Ok(outgoing) => {
             if let Some(previous) = outgoing.previous.filter(|_| wait_drained) {
                 tokio::select! {
-                    () = previous.wait_until_over() => {}
+                    () = previous.wait_until_drained() => {}
                     () = client.left() => return Err(Left),
                 }
             }
@@ -114,6 +125,13 @@ async fn switch_over(
 
 async fn follow_events(client: &mut Client, engine: &Engine, options: &EventsOptions) -> Result<(), Left> {
     let (kept, mut live) = engine.events().follow(options.since, options.limit);
+    let missed = match (options.since, kept.first()) {
+        (Some(since), Some(oldest)) if options.limit.is_none() => oldest.seq.saturating_sub(since + 1),
+        _ => 0,
+    };
+    if missed > 0 {
+        client.send(&wire::lagged(missed)).await?;
+    }
     for event in kept {
         client.send(&wire::followed_event(&event)).await?;
     }

@@ -90,6 +90,8 @@ struct Book {
     services: Vec<Standing>,
     singletons: Vec<Standing>,
     ports: PortBook,
+    /// The highest instance number each id has had.
+    instances: BTreeMap<String, u64>,
     /// Ports of services and singletons, by id, for the daemon's life.
     kept_ports: BTreeMap<String, u16>,
 }
@@ -110,6 +112,19 @@ impl Book {
         newest_live.or_else(|| instances().next_back()).cloned()
     }
 
+    /// The number of the next instance of an id: higher than any before, also of those that are forgotten by now.
+    fn next_instance(&mut self, id: &str) -> u64 {
+        const MOST_IDS: usize = 10_000;
+        if self.instances.len() >= MOST_IDS {
+            let releases = &self.releases;
+            self.instances
+                .retain(|id, _| releases.iter().any(|release| release.key().id == *id));
+        }
+        let newest = self.instances.entry(id.to_owned()).or_insert(0);
+        *newest += 1;
+        *newest
+    }
+
     fn not_found(&self, id: &str) -> EngineError {
         let mut known: Vec<String> = self
             .releases
@@ -122,14 +137,6 @@ impl Book {
             id: id.to_owned(),
             known,
         }
-    }
-
-    /// The newest instance of an id, live or over.
-    fn newest(&self, id: &str) -> Option<Arc<Release>> {
-        self.releases
-            .iter()
-            .rfind(|release| release.key().id == id)
-            .cloned()
     }
 }
 

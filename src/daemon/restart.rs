@@ -80,8 +80,11 @@ impl Engine {
             let message = format!("process {id:?} does not have the policy {policy}; name one or the other");
             return Err(EngineError::InvalidRequest(message));
         }
-        let restartable = |process: &ManagedProcess| {
-            process.identity().policy != Policy::Proxied && process.status().condition != Condition::Stopped
+        let restartable = |process: &ManagedProcess| match process.identity().policy {
+            Policy::Proxied => false,
+            // Nobody stops a service for good: one that rests was given up.
+            Policy::Service => true,
+            _ => process.status().condition != Condition::Stopped,
         };
         Ok(all
             .into_iter()
@@ -94,6 +97,9 @@ impl Engine {
         let mut first_failure = None;
         for process in processes {
             let process_id = process.identity().id.clone();
+            if self.inner.closing.is_cancelled() {
+                return Err(EngineError::ShuttingDown("restart"));
+            }
             self.record(Milestone::ProcessRestartRequested {
                 process_id: process_id.clone(),
             });

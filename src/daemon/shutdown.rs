@@ -24,10 +24,20 @@ impl Engine {
     }
 
     async fn stop_everything(&self) {
-        self.inner.turn.cancel(None, "a shutdown");
-        // Whatever has the turn comes to its end first, so that nothing is started behind our back.
-        let _held = self.inner.turn.wait("the shutdown", None).await;
+        // A deploy before its switch undoes itself; whatever else has the turn finds its processes being stopped.
+        let _ = self.inner.turn.cancel(None, "a shutdown");
         self.inner.proxy.switch(None).await;
+        self.stop_all_processes().await;
+        let _held = self.inner.turn.wait("the shutdown", None).await;
+        // Once more, for what was started meanwhile.
+        self.inner.proxy.switch(None).await;
+        self.stop_all_processes().await;
+        self.inner.proxy.shutdown().await;
+        self.record(Milestone::ShutdownFinished {});
+        self.inner.closed.send_replace(true);
+    }
+
+    async fn stop_all_processes(&self) {
         let (releases, standing) = {
             let mut book = self.book();
             book.active = None;
@@ -36,9 +46,6 @@ impl Engine {
             (book.releases.clone(), standing)
         };
         tokio::join!(stop_releases(releases), stop_all(standing.iter()));
-        self.inner.proxy.shutdown().await;
-        self.record(Milestone::ShutdownFinished {});
-        self.inner.closed.send_replace(true);
     }
 }
 

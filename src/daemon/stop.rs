@@ -12,14 +12,17 @@ impl Engine {
     /// already, or with nothing active, is done at once. A stop of the release that is just being deployed cancels the
     /// deploy; any other waits until the deploy is through.
     pub async fn stop(&self, release_id: Option<&str>) -> Result<(), EngineError> {
-        let cancelled =
-            release_id.is_some_and(|id| self.inner.turn.cancel(Some(id), "a stop of the release"));
+        let cancel = release_id.and_then(|id| self.inner.turn.cancel(Some(id), "a stop of the release"));
         let description = release_id.map_or_else(|| "a stop".to_owned(), |id| format!("the stop of {id}"));
-        // Its own task: a client that leaves must not leave a half stopped release behind.
         let held = self.inner.turn.wait(&description, None).await;
+        if cancel.is_some_and(|cancel| !cancel.has_expired()) {
+            // The deploy has undone what it started. An earlier release of the same id is not what was meant.
+            return Ok(());
+        }
         let (engine, id) = (self.clone(), release_id.map(str::to_owned));
+        // Its own task: a client that leaves must not leave a half stopped release behind.
         let stopping = async move {
-            let outcome = engine.stop_now(id.as_deref(), cancelled).await;
+            let outcome = engine.stop_now(id.as_deref()).await;
             drop(held);
             outcome
         };
@@ -29,12 +32,10 @@ impl Engine {
         }
     }
 
-    /// `cancelled`: a deploy of that id was cancelled, so its instance is meant and no earlier one that still serves.
-    async fn stop_now(&self, release_id: Option<&str>, cancelled: bool) -> Result<(), EngineError> {
+    async fn stop_now(&self, release_id: Option<&str>) -> Result<(), EngineError> {
         let active = self.book().active();
         let release = match release_id {
             None => active.clone(),
-            Some(id) if cancelled => self.book().newest(id),
             Some(id) => Some(self.find(id)?),
         };
         let Some(release) = release.filter(|release| !release.phase().is_over()) else {

@@ -103,16 +103,15 @@ impl Turn {
         }
     }
 
-    /// Cancels the operation that has the turn, if it starts `release_id` (or whatever it starts, given none).
-    pub fn cancel(&self, release_id: Option<&str>, by: &str) -> bool {
+    /// Cancels the operation that has the turn, if it starts `release_id` (or whatever it starts, given none); returns
+    /// its button, if there is one.
+    pub fn cancel(&self, release_id: Option<&str>, by: &str) -> Option<Cancel> {
         let holder = self.holder.lock().unwrap_or_else(PoisonError::into_inner);
-        match &*holder {
-            Some(operation) if release_id.is_none() || operation.release_id.as_deref() == release_id => {
-                operation.cancel.press(by);
-                true
-            }
-            _ => false,
-        }
+        let is_meant =
+            |operation: &&Operation| release_id.is_none_or(|id| operation.release_id.as_deref() == Some(id));
+        let operation = holder.as_ref().filter(is_meant)?;
+        operation.cancel.press(by);
+        Some(operation.cancel.clone())
     }
 
     /// Who has the turn.
@@ -159,9 +158,9 @@ mod tests {
     async fn a_cancel_reaches_only_the_release_it_names() {
         let turn = Turn::default();
         let held = turn.take("deploy of v1", Some("v1")).expect("the turn is free");
-        assert!(!turn.cancel(Some("v2"), "stop"));
-        assert!(turn.cancel(Some("v1"), "stop"));
-        assert!(turn.cancel(None, "shutdown"));
+        assert!(turn.cancel(Some("v2"), "stop").is_none());
+        assert!(turn.cancel(Some("v1"), "stop").is_some());
+        assert!(turn.cancel(None, "shutdown").is_some());
         assert_eq!(held.cancel.pressed().await, "stop");
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 use super::{DeployPhase, Detail, Failure, Progress, Release, health};
-use crate::config::Health;
+use crate::config::{Health, Policy};
 use crate::events::Milestone;
 use crate::host::listeners;
 use crate::process::{Condition, ManagedProcess, Status};
@@ -111,20 +111,20 @@ impl Release {
         match self
             .processes()
             .chain(services)
-            .find(|process| process.status().condition.is_at_rest())
+            .find(|process| is_unfit(process, process.status().condition))
         {
             Some(process) => Err(Failure::exited(process, "before the release was healthy")),
             None => Ok(()),
         }
     }
 
-    /// The first of its processes and `services` that will not come up again by itself.
+    /// The first of its processes and `services` that makes it unfit.
     async fn first_failed(&self, services: &[ManagedProcess]) -> ManagedProcess {
         let mut waiting = JoinSet::new();
         for process in self.processes().chain(services).cloned() {
             waiting.spawn(async move {
                 process
-                    .wait_for(|status: &Status| status.condition.is_at_rest())
+                    .wait_for(|status: &Status| is_unfit(&process, status.condition))
                     .await;
                 process
             });
@@ -134,6 +134,15 @@ impl Release {
             // A release always has a web process, and waiting for a status neither panics nor is aborted.
             _ => std::future::pending().await,
         }
+    }
+}
+
+/// Whether a starting release must fail because of this process: one that will not come up again, and a web process that
+/// has ended in any way, even if something it left behind still answers.
+fn is_unfit(process: &ManagedProcess, condition: Condition) -> bool {
+    match process.identity().policy {
+        Policy::Proxied => !matches!(condition, Condition::Starting | Condition::Running),
+        _ => condition.is_at_rest(),
     }
 }
 

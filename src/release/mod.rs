@@ -104,7 +104,7 @@ impl Release {
         };
         let proxied = of(|definition| definition.policy == Policy::Proxied).next();
         let route = Route::new(blueprint.target.address);
-        Arc::new(Release {
+        let release = Arc::new(Release {
             handoffs: of(is_handoff).map(|launch| supervise(launch, true)).collect(),
             companions: of(|definition| definition.policy == Policy::Companion)
                 .map(|launch| supervise(launch, true))
@@ -121,7 +121,9 @@ impl Release {
             drain_watch: Mutex::new(None),
             retires_by: Mutex::new(blueprint.config.clone()),
             blueprint,
-        })
+        });
+        release.watch_proxied();
+        release
     }
 
     /// What it is made of.
@@ -181,7 +183,6 @@ impl Release {
     /// Every proxy worker sends new requests here.
     pub fn activated(self: &Arc<Self>) {
         self.apply(Input::Activated);
-        self.watch_proxied();
     }
 
     /// New requests go to another release from now on.
@@ -225,6 +226,15 @@ impl Release {
         let mut phase = self.phase.subscribe();
         // The sender lives in this very release.
         let _ = phase.wait_for(|phase| phase.is_over()).await;
+    }
+
+    /// Waits until it does not drain any more: nothing of it runs, or it serves again.
+    pub async fn wait_until_drained(&self) {
+        let mut phase = self.phase.subscribe();
+        // The sender lives in this very release.
+        let _ = phase
+            .wait_for(|phase| phase.is_over() || *phase == Phase::Active)
+            .await;
     }
 
     fn apply(self: &Arc<Self>, input: Input) {

@@ -227,6 +227,7 @@ impl Deploy {
 
     async fn perform_unless_cancelled(&mut self, phase: DeployPhase, cancel: &Cancel) -> Result<(), Failure> {
         if !Sequence::may_interrupt(phase) {
+            cancel.expire();
             return self.perform(phase).await;
         }
         tokio::select! {

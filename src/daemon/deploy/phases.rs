@@ -8,7 +8,6 @@ use crate::daemon::request::pin;
 use crate::daemon::standing::{Standing, services, singletons};
 use crate::events::Milestone;
 use crate::process::{Launch, ManagedProcess, Scope, StartReason};
-use crate::release::lifecycle::Phase;
 use crate::release::{Cause, DeployPhase, Failure, Release, start, tell_started};
 
 impl Deploy {
@@ -125,12 +124,8 @@ impl Deploy {
     }
 
     async fn check_health(&self) -> Result<(), Failure> {
-        let release = self.release();
-        if release.phase() == Phase::Returning {
-            // It answered when it was reclaimed, and was not restarted since.
-            return Ok(());
-        }
-        release
+        // Also where a release is put back: its web process may have ended while its companions were started again.
+        self.release()
             .wait_until_healthy(&self.started_services, &self.progress)
             .await
     }
@@ -175,6 +170,10 @@ impl Deploy {
         }
         let mut first_failure = Ok(());
         for definition in singletons(&config) {
+            if self.engine.inner.closing.is_cancelled() {
+                let by = "a shutdown".to_owned();
+                return first_failure.and(Err(Failure::general(Cause::Cancelled(by))));
+            }
             let replaced = self.replace_singleton(definition, &scope).await;
             first_failure = first_failure.and(replaced);
         }

@@ -96,8 +96,7 @@ impl Deploy {
         };
         let mut book = self.engine.book();
         let id = self.naming.id.clone();
-        let instances = book.releases.iter().filter(|release| release.key().id == id);
-        let instance = instances.map(|release| release.key().instance).max().unwrap_or(0) + 1;
+        let instance = book.next_instance(&id);
         let blueprint = Blueprint {
             key: ReleaseKey { id, instance },
             path: self.path.clone(),
