@@ -45,6 +45,9 @@ pub(super) async fn run(file: &ConfigFile) -> Result<(), Failure> {
 async fn serve(start: Start) -> Result<(), Failure> {
     let engine = Engine::start(start)
         .map_err(|error| Failure::internal(format!("cannot start the proxy: {error}")))?;
+    // Before anybody can see the daemon: a signal that came too early would end it without a trace of order.
+    let signals = shut_down_on_signals(engine.clone())
+        .map_err(|error| Failure::internal(format!("cannot listen for signals: {error}")))?;
     let server = match Server::bind(&engine) {
         Ok(server) => server,
         Err(error) => {
@@ -52,8 +55,6 @@ async fn serve(start: Start) -> Result<(), Failure> {
             return Err(error.into());
         }
     };
-    let signals = shut_down_on_signals(engine.clone())
-        .map_err(|error| Failure::internal(format!("cannot listen for signals: {error}")))?;
     server.serve(engine).await;
     signals.abort();
     Ok(())

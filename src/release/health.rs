@@ -118,6 +118,7 @@ pub async fn wait_until_healthy(
     let begun = Instant::now();
     let deadline = begun + health.timeout;
     let mut number = 0;
+    let mut before = None;
     loop {
         number += 1;
         let limit = health.request_timeout.min(deadline - Instant::now());
@@ -134,15 +135,19 @@ pub async fn wait_until_healthy(
             return Ok(attempt);
         }
         let next = Instant::now() + pause_after(number, health.interval);
+        // A probe that the end of the time cut short says nothing of the app; the one before it does.
+        let cut_short = matches!(attempt.answer, Answer::TimedOut(limit) if limit < health.request_timeout);
         if next >= deadline {
+            let last = before.filter(|_| cut_short).unwrap_or(attempt.answer);
             return Err(HealthTimeout {
                 path: health.path.clone(),
                 address: target.address,
                 limit: health.timeout,
                 attempts: number,
-                last: attempt.answer,
+                last,
             });
         }
+        before = Some(attempt.answer);
         tokio::time::sleep_until(next).await;
     }
 }
@@ -269,6 +274,31 @@ mod tests {
             error.to_string().contains("last answer: connection refused"),
             "{error}"
         );
+    }
+
+    #[tokio::test]
+    async fn a_probe_cut_short_does_not_hide_the_answer_before_it() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("it is bound");
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.expect("a probe connects");
+            let _ = stream.read(&mut [0; 1024]).await;
+            let _ = stream
+                .write_all(b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n")
+                .await;
+            // Further probes connect and hear nothing.
+            std::future::pending::<()>().await;
+        });
+        let target = Target {
+            address,
+            authority: address.to_string(),
+        };
+        let mut health = health(200);
+        health.request_timeout = Duration::from_secs(5);
+        let error = wait_until_healthy(&target, &health, |_| ())
+            .await
+            .expect_err("nothing but a 503");
+        assert_eq!((error.attempts, error.last), (2, Answer::Status(503)));
     }
 
     #[tokio::test]

@@ -244,7 +244,7 @@ fn a_deploy_can_wait_for_the_drain() {
     let mut client = daemon.client();
     client.send(request);
     wait_until("traffic is on v2", || daemon.get("/").body == "v2");
-    assert_eq!(state(&daemon, "v1"), "draining");
+    wait_until("v1 drains", || state(&daemon, "v1") == "draining");
     drop(tunnel);
     client.answer().succeeds();
     assert_eq!(state(&daemon, "v1"), "stopped");

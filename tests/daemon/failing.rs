@@ -130,11 +130,13 @@ fn a_web_process_that_leaves_children_behind_leaves_none() {
 
 #[test]
 fn an_app_that_never_becomes_healthy_is_given_up_with_its_last_answer() {
-    let unhealthy = |status: &str| {
-        let health = serde_json::json!({ "path": "/ping", "timeoutMs": 1500, "intervalMs": 50 });
-        Process::web().set("health", health).env("PING_STATUS", status)
+    let web = |timeout_ms: u64| {
+        let health = serde_json::json!({ "path": "/ping", "timeoutMs": timeout_ms, "intervalMs": 50 });
+        Process::web().set("health", health)
     };
-    let daemon = Setup::new().process(unhealthy("500")).start();
+    // Long enough for the app to come up on a busy machine.
+    let unhealthy = web(4000).env("PING_STATUS", "500");
+    let daemon = Setup::new().process(unhealthy).start();
     let error = daemon.deploy("v1").fails_with("health_timeout");
     assert_eq!(
         (&error["phase"], &error["processId"]),
@@ -142,7 +144,7 @@ fn an_app_that_never_becomes_healthy_is_given_up_with_its_last_answer() {
     );
     for part in [
         "GET /ping on 127.0.0.1:",
-        "within 1500 ms",
+        "within 4000 ms",
         "last answer: 500 Internal Server Error",
     ] {
         assert!(message(&error).contains(part), "{error}");
@@ -150,7 +152,7 @@ fn an_app_that_never_becomes_healthy_is_given_up_with_its_last_answer() {
     daemon.leaves_nothing_running();
     assert_eq!(daemon.get("/").status, 503);
 
-    let silent = unhealthy("200").running("echo still thinking; exec sleep 1000");
+    let silent = web(300).running("echo still thinking; exec sleep 1000");
     let daemon = Setup::new().process(silent).start();
     let error = daemon.deploy("v1").fails_with("health_timeout");
     for part in ["last answer: connection refused", "last output: still thinking"] {

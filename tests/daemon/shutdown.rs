@@ -113,7 +113,9 @@ fn a_deploy_under_way_is_cancelled_and_undone() {
     let mut queued = daemon.client();
     let mut request = daemon.deploy_request("v2");
     request["wait"] = true.into();
-    queued.send(request);
+    // The answer to the first request shows that the daemon goes on with the second.
+    queued.send_bytes(format!("{}\n{request}\n", json!({ "command": "status" })));
+    queued.answer().succeeds();
     daemon.signal(Signal::SIGTERM);
     let error = deploying.answer().fails_with("deploy_cancelled");
     assert!(
