@@ -15,14 +15,20 @@ impl Engine {
         let cancel = release_id.and_then(|id| self.inner.turn.cancel(Some(id), "a stop of the release"));
         let description = release_id.map_or_else(|| "a stop".to_owned(), |id| format!("the stop of {id}"));
         let held = self.inner.turn.wait(&description, None).await;
-        if cancel.is_some_and(|cancel| !cancel.has_expired()) {
-            // The deploy has undone what it started. An earlier release of the same id is not what was meant.
-            return Ok(());
-        }
         let (engine, id) = (self.clone(), release_id.map(str::to_owned));
+        // Of a cancelled operation only the release it was about is meant, never another one of the same id.
+        let cancelled = cancel
+            .filter(|cancel| !cancel.has_expired())
+            .map(|cancel| cancel.release());
         // Its own task: a client that leaves must not leave a half stopped release behind.
         let stopping = async move {
-            let outcome = engine.stop_now(id.as_deref()).await;
+            let outcome = match cancelled {
+                Some(release) => {
+                    engine.stop_release(release).await;
+                    Ok(())
+                }
+                None => engine.stop_now(id.as_deref()).await,
+            };
             drop(held);
             outcome
         };
@@ -33,21 +39,25 @@ impl Engine {
     }
 
     async fn stop_now(&self, release_id: Option<&str>) -> Result<(), EngineError> {
-        let active = self.book().active();
         let release = match release_id {
-            None => active.clone(),
+            None => self.book().active(),
             Some(id) => Some(self.find(id)?),
         };
+        self.stop_release(release).await;
+        Ok(())
+    }
+
+    async fn stop_release(&self, release: Option<Arc<Release>>) {
         let Some(release) = release.filter(|release| !release.phase().is_over()) else {
-            return Ok(());
+            return;
         };
         let release_id = release.key().id.clone();
         self.record(Milestone::StopRequested { release_id });
+        let active = self.book().active();
         match active.is_some_and(|active| Arc::ptr_eq(&active, &release)) {
             true => self.stop_active(&release).await,
             false => release.stop().await,
         }
-        Ok(())
     }
 
     async fn stop_active(&self, release: &Arc<Release>) {

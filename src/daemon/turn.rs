@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::OwnedMutexGuard;
 use tokio_util::sync::CancellationToken;
 
+use crate::release::Release;
+
 /// The operation that has the turn.
 #[derive(Clone, Debug)]
 pub struct Operation {
@@ -24,6 +26,8 @@ pub struct Cancel {
     by: Arc<Mutex<Option<String>>>,
     /// Set once there is no way back: pressing changes nothing any more.
     expired: Arc<AtomicBool>,
+    /// The very release that the operation starts or puts back, once there is one.
+    release: Arc<Mutex<Option<Arc<Release>>>>,
 }
 
 impl Cancel {
@@ -34,6 +38,19 @@ impl Cancel {
             .unwrap_or_else(PoisonError::into_inner)
             .get_or_insert_with(|| by.to_owned());
         self.token.cancel();
+    }
+
+    /// Says which release the operation starts or puts back.
+    pub fn concerns(&self, release: &Arc<Release>) {
+        *self.release.lock().unwrap_or_else(PoisonError::into_inner) = Some(release.clone());
+    }
+
+    /// The release that the operation started or put back, if it came that far.
+    pub fn release(&self) -> Option<Arc<Release>> {
+        self.release
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Says that there is no way back from here on.

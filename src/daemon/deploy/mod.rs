@@ -132,6 +132,8 @@ struct Deploy {
     /// The release a rollback goes back to; put back as it is if it still drains and answers.
     target: Option<Arc<Release>>,
     progress: Progress,
+    /// How others cancel it.
+    cancel: Cancel,
     /// The config in force until this deploy switches; from the first phase on, the one it goes by.
     config: Arc<Config>,
     /// The release path with its links followed; set by the first phase.
@@ -164,6 +166,7 @@ impl Deploy {
             asked_path,
             target,
             progress,
+            cancel: Cancel::default(),
             config: engine.config(),
             path: PathBuf::new(),
             ports: BTreeMap::new(),
@@ -177,6 +180,7 @@ impl Deploy {
 
     async fn run(mut self, held: Held) -> Result<Outgoing, EngineError> {
         let begun = Instant::now();
+        self.cancel = held.cancel.clone();
         self.engine
             .book()
             .releases
@@ -184,7 +188,7 @@ impl Deploy {
         let previous = self.engine.book().active();
         let (mut sequence, mut next) = Sequence::begin();
         while let Next::Perform(phase) = next {
-            let performed = self.perform_unless_cancelled(phase, &held.cancel).await;
+            let performed = self.perform_unless_cancelled(phase).await;
             let failure = performed.err();
             next = sequence.next(match &failure {
                 None => Outcome::Done,
@@ -225,7 +229,8 @@ impl Deploy {
         })
     }
 
-    async fn perform_unless_cancelled(&mut self, phase: DeployPhase, cancel: &Cancel) -> Result<(), Failure> {
+    async fn perform_unless_cancelled(&mut self, phase: DeployPhase) -> Result<(), Failure> {
+        let cancel = self.cancel.clone();
         if !Sequence::may_interrupt(phase) {
             cancel.expire();
             return self.perform(phase).await;

@@ -57,6 +57,7 @@ impl Deploy {
         if let Some(target) = self.target.clone().filter(|target| target.reclaim()) {
             // Noted first, so that a cancel lets it drain again.
             self.release = Some(target.clone());
+            self.cancel.concerns(&target);
             if target.answers().await {
                 let message = format!(
                     "{} is still there and healthy: it is put back as it is",

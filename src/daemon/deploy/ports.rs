@@ -113,6 +113,7 @@ impl Deploy {
         book.releases.push(release.clone());
         drop(book);
         self.engine.follow_to_its_end(&release, self.reserved.clone());
+        self.cancel.concerns(&release);
         self.release = Some(release);
     }
 }
