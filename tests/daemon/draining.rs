@@ -224,8 +224,14 @@ fn the_same_id_again_is_another_instance() {
 fn only_so_many_stopped_releases_are_remembered() {
     let retention = json!({ "keep": 2 });
     let daemon = started(Setup::with_idle_web().set("releaseRetention", retention));
+    let mut previous = "v1";
     for release in ["v2", "v3", "v4", "v5"] {
         daemon.deploy(release).succeeds();
+        // One after the other: what counts is the order in which they stop.
+        wait_until("the one before it is over", || {
+            state(&daemon, previous) == "stopped"
+        });
+        previous = release;
     }
     wait_until("v3 and v4 are left of the old ones", || {
         let releases = daemon.status()["releases"].clone();

@@ -37,13 +37,27 @@ fn wait_for_ids(daemon: &Daemon, ids: &[&str]) {
     wait_until(&format!("{ids:?} are known"), || daemon.release_ids() == ids);
 }
 
+fn stopped(daemon: &Daemon) -> usize {
+    let status = daemon.status();
+    let releases = status["releases"].as_array().expect("a list").iter();
+    releases.filter(|release| release["state"] == "stopped").count()
+}
+
 #[test]
 fn as_many_are_kept_as_the_config_of_the_day_says() {
     let daemon = retaining(json!({ "keep": 2 }));
-    for release in ["v1", "v2", "v3", "v4"] {
+    // One after the other, so that they stop in that order too.
+    for known in [
+        &["v1"][..],
+        &["v1", "v2"],
+        &["v1", "v2", "v3"],
+        &["v2", "v3", "v4"],
+    ] {
+        let release = known[known.len() - 1];
         daemon.deploy(release).succeeds();
+        wait_until("those before it are over", || stopped(&daemon) + 1 == known.len());
+        wait_for_ids(&daemon, known);
     }
-    wait_for_ids(&daemon, &["v2", "v3", "v4"]);
     daemon.edit_config(|config| config["releaseRetention"]["keep"] = 1.into());
     daemon.deploy("v5").succeeds();
     wait_for_ids(&daemon, &["v4", "v5"]);
