@@ -4,6 +4,7 @@
 #![cfg(target_os = "linux")]
 
 mod crashing;
+mod crossing;
 mod deploying;
 mod draining;
 mod environment;
