@@ -142,6 +142,8 @@ impl Supervisor {
             }
             Command::Stop(answer) => {
                 self.stoppers.push(answer);
+                // Who waits for the start that was to follow a stop need not wait for the stop: nothing is started.
+                self.refuse_starters();
                 Some(Input::Stop)
             }
             Command::SetRules(rules) => Some(Input::Refresh(rules)),
@@ -230,6 +232,10 @@ impl Supervisor {
             #[cfg(test)]
             tests::recording::record(recorded, now, &actions);
             for action in actions {
+                if matches!(action, Action::Spawn(_)) && self.hear_before_a_spawn(&mut inputs) {
+                    inputs.push_back(Input::SpawnFailed);
+                    continue;
+                }
                 if let Some(answer) = self.carry_out(action).await {
                     inputs.push_back(answer);
                 }
@@ -242,6 +248,17 @@ impl Supervisor {
                 .for_each(|answer| drop(answer.send(Ok(()))));
         }
         self.supervise_memory();
+    }
+
+    /// Takes in what was asked for until this moment, so that a stop never comes too late for a start that has not begun.
+    /// Returns whether the spawn must be left out: it would be of no use, or would have to be done again.
+    fn hear_before_a_spawn(&mut self, inputs: &mut VecDeque<Input>) -> bool {
+        let mut overtaken = false;
+        while let Ok(command) = self.setting.inbox.try_recv() {
+            overtaken |= matches!(command, Command::Stop(_) | Command::Restart(..));
+            inputs.extend(self.take(command));
+        }
+        overtaken
     }
 
     async fn carry_out(&mut self, action: Action) -> Option<Input> {
@@ -304,25 +321,29 @@ impl Supervisor {
     }
 
     async fn try_start(&mut self, reason: StartReason) -> Result<(), String> {
-        let spec = self
-            .setting
-            .launch
-            .render()
-            .map_err(|missing| missing.to_string())?;
+        // Told before the attempt: should it fail, what is told of it must not name an earlier one.
+        let rendered = self.setting.launch.render();
+        let port = self.setting.launch.port();
+        self.setting.publish.send_modify(|status| {
+            let launch = &self.setting.launch;
+            let spec = rendered.as_ref().ok();
+            let command = spec.map_or(launch.command_template(), |spec| &spec.command);
+            status.release_id = launch.release_id().to_owned();
+            status.port = port;
+            status.command = command.to_owned();
+            status.cwd = spec.map(|spec| spec.cwd.clone());
+        });
+        let spec = rendered.map_err(|missing| missing.to_string())?;
         let child = self
             .setting
             .host
             .spawn(spec.clone())
             .await
             .map_err(|error| error.to_string())?;
-        let (id, pid, port) = (child.id, child.pid, self.setting.launch.port());
+        let (id, pid) = (child.id, child.pid);
         self.setting.publish.send_modify(|status| {
-            status.release_id = self.setting.launch.release_id().to_owned();
             status.child = Some(id);
             status.pid = Some(pid);
-            status.port = port;
-            status.command = spec.command.clone();
-            status.cwd = Some(spec.cwd.clone());
             status.started_at = Some(Timestamp::now());
             status.last_start_reason = Some(reason);
             status.start_failure = None;
@@ -340,7 +361,7 @@ impl Supervisor {
             leader_ended: false,
             silent: false,
             killing: false,
-            signalled_at: None,
+            asked_at: None,
         });
         Ok(())
     }
@@ -366,6 +387,9 @@ impl Supervisor {
             .push(("ROLLBRIDGE_INSTANCE".into(), spec.token.clone().into()));
         spec.env
             .push(("ROLLBRIDGE_PID".into(), current.child.pid.to_string().into()));
+        if hook == Hook::Stop {
+            self.report_stopping(hook.as_str());
+        }
         let host = self.setting.host.clone();
         self.hook = Some(RunningHook::start(
             hook,
@@ -378,17 +402,10 @@ impl Supervisor {
     }
 
     fn signal(&mut self, signal: Signal) {
-        let Some(current) = self.child.as_mut() else {
+        let Some(id) = self.child.as_ref().map(|current| current.child.id) else {
             return;
         };
-        current.signalled_at = Some(Instant::now());
-        let (id, pid) = (current.child.id, current.child.pid);
-        self.record(|process_id, release_id| Milestone::ProcessStopping {
-            process_id,
-            release_id,
-            pid,
-            signal: signal.as_str().to_owned(),
-        });
+        self.report_stopping(signal.as_str());
         // A member we may not signal is killed at the end of the grace, or reported by `kill`.
         let _ = self.setting.host.signal(id, signal);
     }
@@ -398,7 +415,7 @@ impl Supervisor {
             return;
         };
         current.killing = true;
-        let after = current.signalled_at.map_or(Duration::ZERO, |at| at.elapsed());
+        let after = current.asked_at.map_or(Duration::ZERO, |at| at.elapsed());
         let (id, pid) = (current.child.id, current.child.pid);
         self.record(|process_id, release_id| Milestone::ProcessKilled {
             process_id,
@@ -437,15 +454,19 @@ impl Supervisor {
     }
 
     fn rest(&mut self) {
+        self.refuse_starters();
+        // Published before the answers, so that whoever was answered sees it.
+        self.publish();
+        self.answer_stoppers();
+    }
+
+    fn refuse_starters(&mut self) {
         let failure = StartError::Stopped {
             process_id: self.setting.identity.id.clone(),
         };
         self.starters
             .drain(..)
             .for_each(|answer| drop(answer.send(Err(failure.clone()))));
-        // Published before the answers, so that whoever was answered sees it.
-        self.publish();
-        self.answer_stoppers();
     }
 
     fn answer_stoppers(&mut self) {
