@@ -154,7 +154,7 @@ mod tests {
     fn a_folder_that_can_be_entered_need_not_be_readable() {
         let said = start_in_a_folder_of_mode(0o311).expect("it can be entered");
         assert_eq!(said, "there\n");
-        let error = start_in_a_folder_of_mode(0o644).err().expect("it is closed");
+        let error = start_in_a_folder_of_mode(0o644).expect_err("it is closed");
         assert!(
             error.to_string().starts_with("working directory /")
                 && error.to_string().ends_with(": Permission denied"),
