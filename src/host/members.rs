@@ -130,10 +130,10 @@ type Acquaintances = BTreeMap<(i32, u64), Option<Vec<u8>>>;
 fn asked_for_token(pid: i32, buffer: &mut Vec<u8>) -> Option<Option<Vec<u8>>> {
     // Processes of other users cannot be read, and are none of ours.
     let mut environment = read(pid, "environ", buffer).unwrap_or(b"none");
-    if environment.is_empty()
+    if matches!(environment, b"" | b"none")
         && let Some(thread) = other_thread(pid)
     {
-        environment = read(pid, &format!("task/{thread}/environ"), buffer).unwrap_or_default();
+        environment = read(pid, &format!("task/{thread}/environ"), buffer).unwrap_or(b"none");
     }
     if environment.is_empty() {
         // In the middle of an exec; or it has none at all, and is asked again the next time.
