@@ -1,4 +1,5 @@
-//! The environment of a managed process: the daemon's, then what Rollbridge injects, then what the process asks for.
+//! The environment of a managed process: the daemon's, then what Rollbridge injects, then what the process asks for. Only
+//! the token stands above that: by it the process is found.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -26,8 +27,9 @@ pub fn process_environment(
     let mut environment: BTreeMap<_, _> = inherited
         .map(|(name, value)| (name.clone(), value.clone()))
         .collect();
-    environment.extend(injected(variables, instance));
+    environment.extend(injected(variables));
     environment.extend(own.iter().map(|(name, value)| (name.into(), value.into())));
+    environment.insert("ROLLBRIDGE_INSTANCE".into(), instance.into());
     environment
 }
 
@@ -44,19 +46,18 @@ pub fn port_variable(id: &str) -> String {
     format!("ROLLBRIDGE_{name}_PORT")
 }
 
-fn injected(variables: &Variables, instance: &str) -> Vec<(OsString, OsString)> {
+fn injected(variables: &Variables) -> Vec<(OsString, OsString)> {
     let mut injected: Vec<(OsString, OsString)> = variables
         .ports
         .iter()
         .map(|(id, port)| (port_variable(id).into(), port.to_string().into()))
         .collect();
-    let fixed: [(&str, &OsStr); 6] = [
+    let fixed: [(&str, &OsStr); 5] = [
         ("ROLLBRIDGE_APPLICATION", variables.application.as_ref()),
         ("ROLLBRIDGE_PROCESS_ID", variables.process_id.as_ref()),
         ("ROLLBRIDGE_RELEASE_ID", variables.release_id.as_ref()),
         ("ROLLBRIDGE_RELEASE_PATH", variables.release_path.as_ref()),
         ("ROLLBRIDGE_REVISION", variables.revision_or_release_id().as_ref()),
-        ("ROLLBRIDGE_INSTANCE", instance.as_ref()),
     ];
     injected.extend(fixed.map(|(name, value)| (name.into(), value.to_owned())));
     injected.push((
@@ -127,6 +128,17 @@ mod tests {
             .map(|(name, value)| (name.into(), value.into()))
             .collect();
         assert_eq!(environment, expected);
+    }
+
+    #[test]
+    fn the_token_is_not_for_a_process_to_choose() {
+        let variables = with_daemon(&[("ROLLBRIDGE_INSTANCE", "the daemon's own")]);
+        let own = BTreeMap::from([("ROLLBRIDGE_INSTANCE".to_owned(), "mine".to_owned())]);
+        let environment = process_environment(&variables, "token", &own);
+        assert_eq!(
+            environment.get(OsStr::new("ROLLBRIDGE_INSTANCE")),
+            Some(&"token".into())
+        );
     }
 
     #[test]

@@ -4,13 +4,15 @@
     reason = "what happens between fork and exec has no safe wrapper"
 )]
 
-use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
+use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::libc;
+use nix::unistd::{AccessFlags, faccessat};
 
 use super::{SpawnError, SpawnSpec};
 
@@ -24,16 +26,10 @@ pub(super) struct Launched {
 /// Starts `/bin/sh -c <command>`. The caller reaps the leader.
 pub(super) fn launch(spec: &SpawnSpec) -> Result<Launched, SpawnError> {
     // The shell's own error would not say whether the folder or the shell was missing.
-    File::open(&spec.cwd)
-        .and_then(|folder| folder.metadata())
-        .and_then(|metadata| match metadata.is_dir() {
-            true => Ok(()),
-            false => Err(io::Error::from(io::ErrorKind::NotADirectory)),
-        })
-        .map_err(|source| SpawnError::Cwd {
-            path: spec.cwd.clone(),
-            source,
-        })?;
+    can_be_entered(&spec.cwd).map_err(|source| SpawnError::Cwd {
+        path: spec.cwd.clone(),
+        source,
+    })?;
 
     let mut command = Command::new("/bin/sh");
     command
@@ -58,6 +54,15 @@ pub(super) fn launch(spec: &SpawnSpec) -> Result<Launched, SpawnError> {
         stdout: stdout.into(),
         stderr: stderr.into(),
     })
+}
+
+/// A folder can be worked in without being readable: what counts is that one may go into it.
+fn can_be_entered(folder: &Path) -> io::Result<()> {
+    if !folder.metadata()?.is_dir() {
+        return Err(io::ErrorKind::NotADirectory.into());
+    }
+    faccessat(AT_FDCWD, folder, AccessFlags::X_OK, AtFlags::AT_EACCESS)?;
+    Ok(())
 }
 
 /// Runs in the child between fork and exec.
@@ -99,5 +104,75 @@ fn close_descriptors_on_exec() {
     for descriptor in 3..4096 {
         // SAFETY: setting a flag on a descriptor that is not open fails and does nothing.
         unsafe { libc::fcntl(descriptor, libc::F_SETFD, libc::FD_CLOEXEC) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn spec(cwd: &Path) -> SpawnSpec {
+        SpawnSpec {
+            command: "echo there".to_owned(),
+            cwd: cwd.to_owned(),
+            env: Vec::new(),
+            token: String::new(),
+        }
+    }
+
+    /// What a start in a folder of this mode says or fails with, for somebody whom modes concern.
+    #[cfg(target_os = "linux")]
+    fn start_in_a_folder_of_mode(mode: u32) -> Result<String, SpawnError> {
+        let set_mode = |folder: &Path, mode| {
+            std::fs::set_permissions(folder, PermissionsExt::from_mode(mode)).expect("it is ours");
+        };
+        let folder = tempfile::tempdir().expect("a folder");
+        set_mode(folder.path(), mode);
+        let said = std::thread::scope(|scope| {
+            let thread = scope.spawn(|| {
+                // Root may go anywhere. This concerns one thread alone, and does nothing for anybody else.
+                nix::unistd::setfsuid(nix::unistd::Uid::from_raw(65534));
+                let launched = launch(&spec(folder.path()))?;
+                let mut said = String::new();
+                std::fs::File::from(launched.stdout)
+                    .read_to_string(&mut said)
+                    .expect("text");
+                let _ = nix::sys::wait::waitpid(nix::unistd::Pid::from_raw(launched.pid), None);
+                Ok(said)
+            });
+            thread.join().expect("no panic")
+        });
+        set_mode(folder.path(), 0o700);
+        said
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_folder_that_can_be_entered_need_not_be_readable() {
+        let said = start_in_a_folder_of_mode(0o311).expect("it can be entered");
+        assert_eq!(said, "there\n");
+        let error = start_in_a_folder_of_mode(0o644).expect_err("it is closed");
+        assert!(
+            error.to_string().starts_with("working directory /")
+                && error.to_string().ends_with(": Permission denied"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_working_directory_must_be_a_folder() {
+        for (path, words) in [
+            ("/dev/null", "working directory /dev/null: not a directory"),
+            (
+                "/nowhere",
+                "working directory /nowhere: No such file or directory",
+            ),
+        ] {
+            let error = launch(&spec(Path::new(path))).err().expect("no folder");
+            assert_eq!(error.to_string(), words);
+        }
     }
 }

@@ -129,7 +129,12 @@ type Acquaintances = BTreeMap<(i32, u64), Option<Vec<u8>>>;
 #[cfg(target_os = "linux")]
 fn asked_for_token(pid: i32, buffer: &mut Vec<u8>) -> Option<Option<Vec<u8>>> {
     // Processes of other users cannot be read, and are none of ours.
-    let environment = read(pid, "environ", buffer).unwrap_or(b"none");
+    let mut environment = read(pid, "environ", buffer).unwrap_or(b"none");
+    if matches!(environment, b"" | b"none")
+        && let Some(thread) = other_thread(pid)
+    {
+        environment = read(pid, &format!("task/{thread}/environ"), buffer).unwrap_or(b"none");
+    }
     if environment.is_empty() {
         // In the middle of an exec; or it has none at all, and is asked again the next time.
         return None;
@@ -155,7 +160,27 @@ fn start_ticks(pid: i32) -> Option<u64> {
 
 #[cfg(target_os = "linux")]
 fn read_stat(pid: i32, buffer: &mut Vec<u8>) -> Option<Stat> {
-    Stat::parse(&String::from_utf8_lossy(read(pid, "stat", buffer)?))
+    let mut stat = Stat::parse(&String::from_utf8_lossy(read(pid, "stat", buffer)?))?;
+    if stat.headless
+        && let Some(thread) = other_thread(pid)
+        && let Some(text) = read(pid, &format!("task/{thread}/stat"), buffer)
+        && let Some(living) = Stat::parse(&String::from_utf8_lossy(text))
+    {
+        stat.halted = living.halted;
+        stat.rss_pages = living.rss_pages;
+    }
+    Some(stat)
+}
+
+/// A thread besides the first. Once the first has ended, what is its own in /proc is empty, and that of any other tells
+/// what holds for all: memory, environment, arguments.
+#[cfg(target_os = "linux")]
+fn other_thread(pid: i32) -> Option<i32> {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).ok()?;
+    threads
+        .flatten()
+        .filter_map(|thread| thread.file_name().to_str()?.parse().ok())
+        .find(|thread| *thread != pid)
 }
 
 /// Reads a file of a process into `buffer`, which is reused for the thousands of reads of a survey.
@@ -202,6 +227,8 @@ pub(super) fn command_line(pid: i32) -> String {
 #[derive(Debug, PartialEq, Eq)]
 struct Stat {
     alive: bool,
+    /// The first thread has ended, others have not.
+    headless: bool,
     halted: bool,
     group: i32,
     session: i32,
@@ -217,11 +244,17 @@ impl Stat {
         let _parent = fields.next()?;
         let group = fields.next()?.parse().ok()?;
         let session = fields.next()?.parse().ok()?;
-        // Start time is field 22 of the line, resident pages field 24; the session was field 6.
-        let start_ticks = fields.nth(15)?.parse().ok()?;
+        // The number of threads is field 20 of the line, the start time field 22, resident pages field 24; the session
+        // was field 6.
+        let threads: u32 = fields.nth(13)?.parse().ok()?;
+        let start_ticks = fields.nth(1)?.parse().ok()?;
         let rss_pages = fields.nth(1)?.parse().ok()?;
+        let ended = matches!(state, "Z" | "X" | "x");
+        // The state is that of the first thread, which may end before the others. It counts until they have ended too.
+        let headless = ended && threads > 1;
         Some(Stat {
-            alive: !matches!(state, "Z" | "X" | "x"),
+            alive: !ended || headless,
+            headless,
             halted: state == "T",
             group,
             session,
@@ -277,6 +310,7 @@ mod tests {
             stat,
             Stat {
                 alive: true,
+                headless: false,
                 halted: false,
                 group: 4200,
                 session: 4100,
@@ -294,6 +328,9 @@ mod tests {
                 .expect("a stat line")
                 .alive
         );
+        let headless = line.replace(" S ", " Z ").replace(" 20 0 1 ", " 20 0 3 ");
+        let headless = Stat::parse(&headless).expect("a stat line");
+        assert!(headless.alive && headless.headless);
         assert_eq!(Stat::parse("4242 (cut"), None);
         assert_eq!(Stat::parse("4242 (cut) S 1"), None);
     }

@@ -16,6 +16,7 @@ use std::path::PathBuf;
 use std::pin::Pin;
 
 use bytes::Bytes;
+use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use thiserror::Error;
 use tokio::sync::mpsc;
@@ -159,8 +160,22 @@ pub enum SpawnError {
         source: io::Error,
     },
     /// The shell could not be started.
-    #[error("cannot start /bin/sh: {}", plain(.0))]
+    #[error("cannot start /bin/sh: {}", reason(.0))]
     Shell(#[source] io::Error),
+}
+
+/// What the system said when it started nothing, in words an operator can act on.
+fn reason(error: &io::Error) -> String {
+    match error.raw_os_error().map(Errno::from_raw) {
+        Some(Errno::EMFILE) => {
+            "the daemon has as many files open as it may; raise its limit (ulimit -n, LimitNOFILE)".to_owned()
+        }
+        Some(Errno::ENFILE) => "the system has as many files open as it may (fs.file-max)".to_owned(),
+        Some(Errno::EAGAIN) => {
+            "as many processes run as may; raise the limit (ulimit -u, LimitNPROC, TasksMax)".to_owned()
+        }
+        _ => plain(error),
+    }
 }
 
 /// A signal that did not arrive.
@@ -196,4 +211,31 @@ pub trait ProcessHost: fmt::Debug + Send + Sync {
 
     /// Ends the child's story once no member is left: its leader is reaped and its id is free for others.
     fn forget(&self, child: ChildId);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_that_was_hit_is_named() {
+        for (errno, words) in [
+            (
+                Errno::EMFILE,
+                "the daemon has as many files open as it may; raise its limit (ulimit -n, LimitNOFILE)",
+            ),
+            (
+                Errno::ENFILE,
+                "the system has as many files open as it may (fs.file-max)",
+            ),
+            (
+                Errno::EAGAIN,
+                "as many processes run as may; raise the limit (ulimit -u, LimitNPROC, TasksMax)",
+            ),
+            (Errno::ENOENT, "No such file or directory"),
+        ] {
+            let error = SpawnError::Shell(errno.into());
+            assert_eq!(error.to_string(), format!("cannot start /bin/sh: {words}"));
+        }
+    }
 }

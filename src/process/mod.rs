@@ -81,7 +81,7 @@ impl Condition {
 pub struct Status {
     /// Its state.
     pub condition: Condition,
-    /// The release its current or next start belongs to.
+    /// The release its last start belongs to, whether it succeeded or not; before the first, the one it was made for.
     pub release_id: String,
     /// Its name towards the host while anything of it lives.
     pub child: Option<ChildId>,
@@ -89,9 +89,9 @@ pub struct Status {
     pub pid: Option<i32>,
     /// Its port, if it has one.
     pub port: Option<u16>,
-    /// The command as last rendered; before the first start, the template.
+    /// The command as last rendered; the template before the first start, and where a value is missing.
     pub command: String,
-    /// The working directory as last rendered.
+    /// The working directory as last rendered; none where a value is missing.
     pub cwd: Option<PathBuf>,
     /// When it was last spawned.
     pub started_at: Option<Timestamp>,

@@ -3,6 +3,7 @@
 mod current;
 mod measuring;
 mod report;
+mod starting;
 #[cfg(test)]
 mod tests;
 
@@ -18,7 +19,7 @@ use self::current::{Current, Look};
 use self::measuring::next_measurement;
 use super::hook::RunningHook;
 use super::launch::{Launch, new_token};
-use super::lifecycle::{Action, Hook, Input, Life, StartReason, State};
+use super::lifecycle::{Action, Hook, Input, Life, State};
 use super::memory::MemoryCheck;
 use super::output::Output;
 use super::{Command, Condition, Identity, StartError, Status};
@@ -142,6 +143,8 @@ impl Supervisor {
             }
             Command::Stop(answer) => {
                 self.stoppers.push(answer);
+                // Who waits for the start that was to follow a stop need not wait for the stop: nothing is started.
+                self.refuse_starters();
                 Some(Input::Stop)
             }
             Command::SetRules(rules) => Some(Input::Refresh(rules)),
@@ -230,6 +233,10 @@ impl Supervisor {
             #[cfg(test)]
             tests::recording::record(recorded, now, &actions);
             for action in actions {
+                if matches!(action, Action::Spawn(_)) && self.hear_before_a_spawn(&mut inputs) {
+                    inputs.push_back(Input::SpawnFailed);
+                    continue;
+                }
                 if let Some(answer) = self.carry_out(action).await {
                     inputs.push_back(answer);
                 }
@@ -242,6 +249,17 @@ impl Supervisor {
                 .for_each(|answer| drop(answer.send(Ok(()))));
         }
         self.supervise_memory();
+    }
+
+    /// Takes in what was asked for until this moment, so that a stop never comes too late for a start that has not begun.
+    /// Returns whether the spawn must be left out: it would be of no use, or would have to be done again.
+    fn hear_before_a_spawn(&mut self, inputs: &mut VecDeque<Input>) -> bool {
+        let mut overtaken = false;
+        while let Ok(command) = self.setting.inbox.try_recv() {
+            overtaken |= matches!(command, Command::Stop(_) | Command::Restart(..));
+            inputs.extend(self.take(command));
+        }
+        overtaken
     }
 
     async fn carry_out(&mut self, action: Action) -> Option<Input> {
@@ -268,83 +286,6 @@ impl Supervisor {
         None
     }
 
-    async fn start(&mut self, reason: StartReason) -> Input {
-        self.setting.publish.send_modify(|status| match reason {
-            StartReason::Crash => status.restarts += 1,
-            StartReason::Memory => {
-                status.memory_restarts += 1;
-                status.last_memory_restart_at = Some(Timestamp::now());
-            }
-            StartReason::Deploy | StartReason::Rollback | StartReason::Manual => {}
-        });
-        match self.try_start(reason).await {
-            Ok(()) => Input::Spawned,
-            Err(cause) => {
-                let failure = StartError::Spawn {
-                    process_id: self.setting.identity.id.clone(),
-                    command: self.setting.launch.command_template().to_owned(),
-                    cause: cause.clone(),
-                };
-                self.setting.publish.send_modify(|status| {
-                    status.last_start_reason = Some(reason);
-                    status.start_failure = Some(failure.clone());
-                });
-                // Answered now: the restart policy may go on trying for a long time.
-                self.starters
-                    .drain(..)
-                    .for_each(|answer| drop(answer.send(Err(failure.clone()))));
-                self.record(|process_id, release_id| Milestone::ProcessSpawnFailed {
-                    process_id,
-                    release_id,
-                    reason: cause,
-                });
-                Input::SpawnFailed
-            }
-        }
-    }
-
-    async fn try_start(&mut self, reason: StartReason) -> Result<(), String> {
-        let spec = self
-            .setting
-            .launch
-            .render()
-            .map_err(|missing| missing.to_string())?;
-        let child = self
-            .setting
-            .host
-            .spawn(spec.clone())
-            .await
-            .map_err(|error| error.to_string())?;
-        let (id, pid, port) = (child.id, child.pid, self.setting.launch.port());
-        self.setting.publish.send_modify(|status| {
-            status.release_id = self.setting.launch.release_id().to_owned();
-            status.child = Some(id);
-            status.pid = Some(pid);
-            status.port = port;
-            status.command = spec.command.clone();
-            status.cwd = Some(spec.cwd.clone());
-            status.started_at = Some(Timestamp::now());
-            status.last_start_reason = Some(reason);
-            status.start_failure = None;
-        });
-        self.record(|process_id, release_id| Milestone::ProcessStarted {
-            process_id,
-            release_id,
-            pid,
-            port,
-            reason: reason.as_str().to_owned(),
-        });
-        self.child = Some(Current {
-            child,
-            spec,
-            leader_ended: false,
-            silent: false,
-            killing: false,
-            signalled_at: None,
-        });
-        Ok(())
-    }
-
     fn run_hook(&mut self, hook: Hook, limit: Duration) -> Option<Input> {
         let hooks = &self.life.rules().hooks;
         let command = match hook {
@@ -366,6 +307,9 @@ impl Supervisor {
             .push(("ROLLBRIDGE_INSTANCE".into(), spec.token.clone().into()));
         spec.env
             .push(("ROLLBRIDGE_PID".into(), current.child.pid.to_string().into()));
+        if hook == Hook::Stop {
+            self.report_stopping(hook.as_str());
+        }
         let host = self.setting.host.clone();
         self.hook = Some(RunningHook::start(
             hook,
@@ -378,17 +322,10 @@ impl Supervisor {
     }
 
     fn signal(&mut self, signal: Signal) {
-        let Some(current) = self.child.as_mut() else {
+        let Some(id) = self.child.as_ref().map(|current| current.child.id) else {
             return;
         };
-        current.signalled_at = Some(Instant::now());
-        let (id, pid) = (current.child.id, current.child.pid);
-        self.record(|process_id, release_id| Milestone::ProcessStopping {
-            process_id,
-            release_id,
-            pid,
-            signal: signal.as_str().to_owned(),
-        });
+        self.report_stopping(signal.as_str());
         // A member we may not signal is killed at the end of the grace, or reported by `kill`.
         let _ = self.setting.host.signal(id, signal);
     }
@@ -398,7 +335,7 @@ impl Supervisor {
             return;
         };
         current.killing = true;
-        let after = current.signalled_at.map_or(Duration::ZERO, |at| at.elapsed());
+        let after = current.asked_at.map_or(Duration::ZERO, |at| at.elapsed());
         let (id, pid) = (current.child.id, current.child.pid);
         self.record(|process_id, release_id| Milestone::ProcessKilled {
             process_id,
@@ -437,15 +374,19 @@ impl Supervisor {
     }
 
     fn rest(&mut self) {
+        self.refuse_starters();
+        // Published before the answers, so that whoever was answered sees it.
+        self.publish();
+        self.answer_stoppers();
+    }
+
+    fn refuse_starters(&mut self) {
         let failure = StartError::Stopped {
             process_id: self.setting.identity.id.clone(),
         };
         self.starters
             .drain(..)
             .for_each(|answer| drop(answer.send(Err(failure.clone()))));
-        // Published before the answers, so that whoever was answered sees it.
-        self.publish();
-        self.answer_stoppers();
     }
 
     fn answer_stoppers(&mut self) {

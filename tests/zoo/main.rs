@@ -6,6 +6,7 @@
 
 mod cage;
 mod exits;
+mod headless;
 mod memory;
 mod output;
 mod ports;

@@ -18,7 +18,8 @@ pub(super) struct Current {
     /// Its event channel has ended: every pipe is closed and the exit was told.
     pub silent: bool,
     pub killing: bool,
-    pub signalled_at: Option<Instant>,
+    /// When it was first asked to stop, by a signal or by its stop command.
+    pub asked_at: Option<Instant>,
 }
 
 /// When to look for live members, and how long to wait after that.

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::super::Condition;
 use super::super::lifecycle::{Hook, State};
 use super::super::memory::Crossing;
@@ -54,6 +56,21 @@ impl Supervisor {
             exit_code: exit.code(),
             exit_signal: exit.signal_name(),
             expected,
+        });
+    }
+
+    /// `signal` is what it is asked with: the name of a signal, or `stopCommand`.
+    pub(super) fn report_stopping(&mut self, signal: &str) {
+        let Some(current) = self.child.as_mut() else {
+            return;
+        };
+        current.asked_at.get_or_insert_with(Instant::now);
+        let pid = current.child.pid;
+        self.record(|process_id, release_id| Milestone::ProcessStopping {
+            process_id,
+            release_id,
+            pid,
+            signal: signal.to_owned(),
         });
     }
 

@@ -37,10 +37,26 @@ impl Stage {
         let events = self.events.recent(None, None);
         events.iter().map(|event| word(&event.milestone)).collect()
     }
+
+    /// What its history tells besides a message, for each time it was told.
+    pub fn told(&self, message: &str) -> Vec<Value> {
+        let events = self.events.recent(None, None);
+        events
+            .iter()
+            .map(|event| serde_json::to_value(&event.milestone).unwrap())
+            .filter(|value| value["message"] == message)
+            .map(|mut value| value["data"].take())
+            .collect()
+    }
 }
 
 /// The launch of a companion whose definition has these `fields` besides its id.
 pub fn launch(fields: Value) -> Launch {
+    launch_of("v1", fields)
+}
+
+/// The same in a release with this id.
+pub fn launch_of(release_id: &str, fields: Value) -> Launch {
     let mut companion = json!({ "id": "worker", "policy": "companion" });
     for (name, value) in fields.as_object().unwrap() {
         companion[name] = value.clone();
@@ -59,7 +75,7 @@ pub fn launch(fields: Value) -> Launch {
     let config = report.config.unwrap_or_else(|| panic!("{:?}", report.issues));
     let scope = Scope {
         application: "stage".to_owned(),
-        release_id: "v1".to_owned(),
+        release_id: release_id.to_owned(),
         release_path: std::env::temp_dir(),
         revision: "v1".to_owned(),
         ports: BTreeMap::new(),

@@ -6,7 +6,7 @@ use serde_json::json;
 use tokio::time::{Instant, sleep};
 
 use super::fake_host::FakeHost;
-use super::stage::Stage;
+use super::stage::{Stage, launch_of};
 use crate::process::{Condition, StartError, StartReason};
 
 /// How late an action may come: looks for members are some milliseconds apart.
@@ -166,6 +166,32 @@ async fn a_command_that_cannot_be_spawned_is_told_at_once_and_tried_again_in_pea
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_start_that_fails_is_told_of_the_release_that_was_tried() {
+    let host = FakeHost::new();
+    let stage = Stage::new(host.clone(), json!({ "command": "app" }));
+    stage.process.start(StartReason::Deploy).await.unwrap();
+    for (release_id, command, rendered) in [
+        ("v2", "broken {{releaseId}}", "broken v2"),
+        ("v3", "{{env.UNSET_ANYWHERE}}", "{{env.UNSET_ANYWHERE}}"),
+    ] {
+        let next = launch_of(release_id, json!({ "command": command, "restartDelayMs": 60000 }));
+        stage.process.refresh(next);
+        stage.process.restart(StartReason::Deploy).await.unwrap_err();
+        let status = stage
+            .process
+            .wait_for(|status| status.condition == Condition::Backoff)
+            .await;
+        assert_eq!((&*status.release_id, &*status.command), (release_id, rendered));
+        for message in ["process spawn failed", "process restart scheduled"] {
+            let told = stage.told(message);
+            assert_eq!(told.last().unwrap()["releaseId"], release_id, "{message}");
+        }
+    }
+    // What ended was told of the release it had been started from.
+    assert_eq!(stage.told("process exited")[0]["releaseId"], "v1");
+}
+
+#[tokio::test(start_paused = true)]
 async fn hooks_run_in_their_order_and_within_their_bounds() {
     let host = FakeHost::new();
     let fields = json!({
@@ -200,6 +226,13 @@ async fn hooks_run_in_their_order_and_within_their_bounds() {
         ]
     );
     assert!(stage.messages().contains(&"hook failed".to_owned()));
+    let asked: Vec<_> = stage
+        .told("process stopping")
+        .iter()
+        .map(|data| data["signal"].clone())
+        .collect();
+    assert_eq!(asked, ["stopCommand", "SIGTERM"]);
+    assert_eq!(stage.told("process killed")[0]["afterMs"], 500);
 }
 
 #[tokio::test(start_paused = true)]
@@ -292,6 +325,60 @@ async fn a_stop_cancels_a_pending_restart() {
         .await;
     sleep(ms(3_600_000)).await;
     assert_eq!(host.journal().len(), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_during_a_restart_leaves_it_stopped_and_tells_at_once() {
+    let host = FakeHost::new();
+    let stage = Stage::new(
+        host.clone(),
+        json!({ "command": "stubborn", "gracefulStopMs": 300 }),
+    );
+    stage.process.start(StartReason::Deploy).await.unwrap();
+    let begun = Instant::now();
+    let restart = stage.process.restart(StartReason::Manual);
+    let stop = async {
+        sleep(ms(100)).await;
+        stage.process.stop().await;
+    };
+    let told = async {
+        let outcome = restart.await;
+        (outcome, begun.elapsed())
+    };
+    let ((outcome, after), ()) = tokio::join!(told, stop);
+    assert!(matches!(outcome, Err(StartError::Stopped { .. })), "{outcome:?}");
+    assert_eq!(after, ms(100));
+    sleep(ms(3_600_000)).await;
+    assert_eq!(
+        host.journal(),
+        [
+            "0 spawn stubborn",
+            "0 SIGTERM stubborn",
+            "300 SIGKILL stubborn",
+            "300 forget stubborn"
+        ]
+    );
+    assert_eq!(stage.process.status().condition, Condition::Stopped);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_that_was_asked_for_before_the_spawn_comes_in_time() {
+    let host = FakeHost::new();
+    let stage = Stage::new(host.clone(), json!({ "command": "app" }));
+    // Both are asked before the supervisor hears of either.
+    let (outcome, ()) = tokio::join!(stage.process.restart(StartReason::Manual), stage.process.stop());
+    assert!(matches!(outcome, Err(StartError::Stopped { .. })), "{outcome:?}");
+    assert_eq!(host.journal(), [""; 0]);
+    assert_eq!(stage.process.status().condition, Condition::Stopped);
+    // What is asked for after the stop is done all the same.
+    let (first, (), last) = tokio::join!(
+        stage.process.restart(StartReason::Manual),
+        stage.process.stop(),
+        stage.process.start(StartReason::Manual)
+    );
+    assert!(first.is_err());
+    last.unwrap();
+    assert_eq!(host.journal(), ["0 spawn app"]);
 }
 
 #[tokio::test(start_paused = true)]
