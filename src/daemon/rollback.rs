@@ -23,11 +23,21 @@ impl Engine {
 }
 
 impl Book {
+    /// A failed instance is passed over for an earlier one that was active.
     fn named_target(&self, id: &str) -> Result<Arc<Release>, EngineError> {
-        let release = self.find(id).ok_or_else(|| self.not_found(id))?;
+        let found = self.find(id).ok_or_else(|| self.not_found(id))?;
+        let release = match found.phase() {
+            Phase::Failed => {
+                let mut instances = self.releases.iter().filter(|release| release.key().id == id);
+                let active_once = instances.rfind(|release| release.phase() != Phase::Failed);
+                active_once
+                    .cloned()
+                    .ok_or_else(|| EngineError::NeverActive { id: id.to_owned() })?
+            }
+            _ => found,
+        };
         match release.phase() {
             Phase::Active => Err(EngineError::AlreadyActive { id: id.to_owned() }),
-            Phase::Failed => Err(EngineError::NeverActive { id: id.to_owned() }),
             _ => Ok(release),
         }
     }

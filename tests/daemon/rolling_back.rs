@@ -110,6 +110,19 @@ fn a_failed_release_is_never_gone_back_to() {
 }
 
 #[test]
+fn a_failed_instance_is_passed_over_for_one_that_served() {
+    let daemon = Setup::new().process(Process::web().unless_told()).start();
+    daemon.deploy("v1").succeeds();
+    daemon.deploy("v2").succeeds();
+    daemon.wait_for_state("v1", "stopped");
+    daemon.tell("v1", "web", "exit 3");
+    daemon.deploy("v1").fails_with("process_exited");
+    std::fs::remove_file(daemon.release_folder("v1").join("instead-of-web")).expect("it is there");
+    daemon.rollback_to("v1").succeeds();
+    serves(&daemon, "v1");
+}
+
+#[test]
 fn with_nothing_active_the_last_active_one_is_meant() {
     let daemon = with_two(Setup::with_web());
     daemon.stop().succeeds();
