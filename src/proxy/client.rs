@@ -50,6 +50,8 @@ pub(super) struct Busy(Rc<Client>);
 /// What a client connection is doing, as far as its patience is concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
+    /// No byte of the first request: it may be on its way, so idle time has not begun.
+    Fresh,
     /// No byte of a next request.
     Idle,
     /// Part of a head.
@@ -81,7 +83,10 @@ pub(super) async fn serve(worker: Rc<Worker>, arrival: Arrival) {
         let answer = forward::answer(Rc::clone(&worker), Rc::clone(&client), request);
         async move { Ok::<_, Infallible>(answer.await) }
     });
+    let idle_timeout = worker.settings().client_idle_timeout;
     let mut connection = http1::Builder::new()
+        // Without idle time the client is told with each answer that no other request is welcome.
+        .keep_alive(!idle_timeout.is_zero())
         .preserve_header_case(true)
         .auto_date_header(false)
         .max_buf_size(BUFFER_BYTES)
@@ -90,7 +95,7 @@ pub(super) async fn serve(worker: Rc<Worker>, arrival: Arrival) {
         .header_read_timeout(None)
         .serve_connection(TokioIo::new(watched), service)
         .with_upgrades();
-    let mut clock = pin!(Clock::new(worker.settings().client_idle_timeout));
+    let mut clock = pin!(Clock::new(idle_timeout));
 
     std::future::poll_fn(|context| {
         if Pin::new(&mut connection).poll(context).is_ready() {
@@ -166,10 +171,14 @@ struct Clock {
 
 impl Clock {
     fn new(idle_timeout: Duration) -> Clock {
-        let sleep = Box::pin(tokio::time::sleep(idle_timeout));
+        let sleep = Box::pin(tokio::time::sleep(HEAD_TIMEOUT));
         Clock {
-            idle_timeout,
-            phase: Phase::Idle,
+            // Without idle time the connection ends by itself once its answer has left, which may take a while.
+            idle_timeout: match idle_timeout {
+                Duration::ZERO => HEAD_TIMEOUT,
+                some => some,
+            },
+            phase: Phase::Fresh,
             sleep,
         }
     }
@@ -177,14 +186,17 @@ impl Clock {
     fn limit(&self) -> Option<Duration> {
         match self.phase {
             Phase::Idle => Some(self.idle_timeout),
-            Phase::Head => Some(HEAD_TIMEOUT),
+            Phase::Fresh | Phase::Head => Some(HEAD_TIMEOUT),
             Phase::Busy => None,
         }
     }
 
     /// Ready when the time of the present phase is over. Bytes that leave for the client start it again.
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>, client: &Client) -> Poll<()> {
-        let phase = client.phase();
+        let phase = match (self.phase, client.phase()) {
+            (Phase::Fresh, Phase::Idle) => Phase::Fresh,
+            (_, phase) => phase,
+        };
         let left = client.traffic.take_left();
         let changed = phase != self.phase;
         self.phase = phase;
