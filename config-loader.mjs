@@ -6,8 +6,8 @@
  */
 
 import {spawnSync} from "node:child_process"
-import {existsSync} from "node:fs"
-import {dirname, extname, relative} from "node:path"
+import {existsSync, realpathSync} from "node:fs"
+import {basename, dirname, extname, join, relative} from "node:path"
 import {fileURLToPath, pathToFileURL} from "node:url"
 
 /** Deeper nesting than this is no config; the limit stays below that of the JSON parser on the other side. */
@@ -34,6 +34,8 @@ const MAX_MESSAGE_CHARACTERS = 2000
  */
 export async function evaluate(path) {
   try {
+    // A URL drops `..` by its text; where it leads through a link, the system goes another way.
+    if (/\/\.\.\//.test(path)) path = join(realpathSync.native(dirname(path)), basename(path))
     const module = await import(pathToFileURL(path).href)
     const exported = exportOf(module)
     if (exported === undefined) return {value: null, problems: [{path: [], kind: "nothing"}]}

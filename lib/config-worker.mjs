@@ -9,7 +9,7 @@ const {file} = workerData
 
 // A thread has no directory of its own, but what path.resolve() and most configs ask is process.cwd(): the answers are
 // the ones the daemon's own loader gives, so both roads build the same paths.
-let folder = realpathSync(workerData.folder)
+let folder = realpathSync.native(workerData.folder)
 process.cwd = () => folder
 process.chdir = (directory) => {
   const target = realpathSync(resolve(folder, directory))

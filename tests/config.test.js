@@ -2,6 +2,7 @@
 
 const assert = require("node:assert/strict")
 const {execFileSync} = require("node:child_process")
+const fs = require("node:fs")
 const path = require("node:path")
 const {test} = require("node:test")
 const {RollbridgeError, defineConfig, loadConfig, validateConfig} = require("..")
@@ -62,6 +63,15 @@ test("paths in a loaded config are absolute, so that it can be passed on", async
   const config = await loadConfig({config: path.join(folder, "rollbridge.json")})
   assert.equal(config.control.path, path.join(folder, "run/control.sock"))
   assert.equal(config.statePath, path.join(folder, "run/state.json"))
+})
+
+test("a path goes up from where a link leads", async (t) => {
+  const folder = temporaryFolder(t, {
+    "real/inner/file": "",
+    "real/rollbridge.mjs": `export default {processes: [${JSON.stringify(web)}]}`
+  })
+  fs.symlinkSync("real/inner", path.join(folder, "link"))
+  assert.equal((await loadConfig({config: `${folder}/link/../rollbridge.mjs`})).application, "real")
 })
 
 test("each load re-reads the file and what it imports", async (t) => {
