@@ -36,6 +36,8 @@ pub(super) struct Client {
     peer: SocketAddr,
     local: SocketAddr,
     traffic: Arc<Traffic>,
+    /// Whether there has been a request.
+    used: Cell<bool>,
     busy: Cell<bool>,
     /// Whether the response under way ends with the connection.
     until_close: Cell<bool>,
@@ -74,12 +76,14 @@ pub(super) async fn serve(worker: Rc<Worker>, arrival: Arrival) {
         peer: arrival.peer,
         local,
         traffic,
+        used: Cell::new(false),
         busy: Cell::new(false),
         until_close: Cell::new(false),
         cut: RefCell::new(None),
         _load: arrival.load,
     });
     let service = service_fn(|request| {
+        client.used.set(true);
         let answer = forward::answer(Rc::clone(&worker), Rc::clone(&client), request);
         async move { Ok::<_, Infallible>(answer.await) }
     });
@@ -148,8 +152,10 @@ impl Client {
             Phase::Busy
         } else if self.traffic.has_arrived() {
             Phase::Head
-        } else {
+        } else if self.used.get() {
             Phase::Idle
+        } else {
+            Phase::Fresh
         }
     }
 }
@@ -193,10 +199,7 @@ impl Clock {
 
     /// Ready when the time of the present phase is over. Bytes that leave for the client start it again.
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>, client: &Client) -> Poll<()> {
-        let phase = match (self.phase, client.phase()) {
-            (Phase::Fresh, Phase::Idle) => Phase::Fresh,
-            (_, phase) => phase,
-        };
+        let phase = client.phase();
         let left = client.traffic.take_left();
         let changed = phase != self.phase;
         self.phase = phase;
