@@ -6,8 +6,8 @@
  */
 
 import {spawnSync} from "node:child_process"
-import {existsSync} from "node:fs"
-import {dirname, extname, relative} from "node:path"
+import {existsSync, realpathSync} from "node:fs"
+import {basename, dirname, extname, join, relative} from "node:path"
 import {fileURLToPath, pathToFileURL} from "node:url"
 
 /** Deeper nesting than this is no config; the limit stays below that of the JSON parser on the other side. */
@@ -34,6 +34,8 @@ const MAX_MESSAGE_CHARACTERS = 2000
  */
 export async function evaluate(path) {
   try {
+    // A URL drops `..` by its text; where it leads through a link, the system goes another way.
+    if (/\/\.\.\//.test(path)) path = join(realpathSync.native(dirname(path)), basename(path))
     const module = await import(pathToFileURL(path).href)
     const exported = exportOf(module)
     if (exported === undefined) return {value: null, problems: [{path: [], kind: "nothing"}]}
@@ -167,10 +169,31 @@ export function explain(error, path) {
   const advice = adviceFor(thrown, path)
   if (advice) return advice
 
-  const own = String(thrown.message).split("\nRequire stack:")[0].slice(0, MAX_MESSAGE_CHARACTERS)
+  const message = String(thrown.message).split("\nRequire stack:")[0]
+  const own = (thrown.name === "SyntaxError" ? withoutSource(message) : message).slice(0, MAX_MESSAGE_CHARACTERS)
   const place = locate(thrown, path)
 
   return wellFormed(`${thrown.name || "Error"}: ${own}${place ? ` (at ${place})` : ""}`)
+}
+
+/**
+ * The message of a syntax error without the piece of the file it quotes: that may be a secret. Punctuation stays, and
+ * what an import asks for.
+ *
+ * @param {string} message
+ */
+function withoutSource(message) {
+  if (/ is not valid JSON$/.test(message)) {
+    return `${/^(\/.*?\.json: )?/.exec(message)?.[0] ?? ""}text that is not valid JSON`
+  }
+  if (message.startsWith("The requested module ")) return message
+
+  return message.trimStart().split("\n")[0]
+    .replace(/ token \S+ in JSON/, " token in JSON")
+    .replace(/^(Invalid regular expression): .*: /, "$1: ")
+    .replace(/^Cannot convert .* to a BigInt/, "Cannot convert text to a BigInt")
+    .replace(/ ?(["'`])(.*?)\1/g, (quote, _mark, text) => (/^[^\w\s]{1,3}$/.test(text) ? quote : ""))
+    .replace(/^(Identifier) has/, "An identifier has")
 }
 
 /** @param {unknown} thrown */

@@ -8,6 +8,8 @@
 
 /** Everything the daemon needs to know about one application. */
 export interface RollbridgeConfig {
+  /** Where editors find the JSON Schema of a config in JSON. Rollbridge ignores it. */
+  $schema?: string | null
   /**
    * Name of the application; part of the default control socket path, so it must not contain a `/`.
    *
@@ -85,7 +87,7 @@ export interface ProxyConfig {
   maxHeldRequests?: number | null
   /** How many client connections may be open. Default: derived from the limit on open files. */
   maxConnections?: number | null
-  /** How long an idle client connection is kept open. Default: 75000. */
+  /** How long an idle client connection is kept open; 0 closes it after each answer. Default: 75000. */
   clientIdleTimeoutMs?: number | null
   /** Networks (CIDR) whose forwarding headers are believed. Default: loopback. */
   trustedProxies?: string[] | null
@@ -255,21 +257,37 @@ export interface LifecycleConfig {
 export type SignalName =
   | "SIGABRT"
   | "SIGALRM"
+  | "SIGBUS"
+  | "SIGCHLD"
   | "SIGCONT"
+  | "SIGEMT"
+  | "SIGFPE"
   | "SIGHUP"
+  | "SIGILL"
+  | "SIGINFO"
   | "SIGINT"
+  | "SIGIO"
   | "SIGKILL"
   | "SIGPIPE"
+  | "SIGPROF"
+  | "SIGPWR"
   | "SIGQUIT"
+  | "SIGSEGV"
+  | "SIGSTKFLT"
   | "SIGSTOP"
+  | "SIGSYS"
   | "SIGTERM"
+  | "SIGTRAP"
   | "SIGTSTP"
   | "SIGTTIN"
   | "SIGTTOU"
   | "SIGURG"
   | "SIGUSR1"
   | "SIGUSR2"
+  | "SIGVTALRM"
   | "SIGWINCH"
+  | "SIGXCPU"
+  | "SIGXFSZ"
 
 /**
  * Returns its argument. Wrap what a config module exports in it, and the editor knows every field.
@@ -279,9 +297,8 @@ export type SignalName =
  *   processes: [{id: "web", policy: "proxied", command: "node server.js", port: {from: 18182, to: 18299}}],
  *})
  */
+export function defineConfig<T extends () => RollbridgeConfig | Promise<RollbridgeConfig>>(config: T): T
 export function defineConfig(config: RollbridgeConfig): RollbridgeConfig
-export function defineConfig(config: () => RollbridgeConfig): () => RollbridgeConfig
-export function defineConfig(config: () => Promise<RollbridgeConfig>): () => Promise<RollbridgeConfig>
 
 // ---------------------------------------------------------------------------------------------------------------------
 // Commands
@@ -299,35 +316,35 @@ export interface DeployOptions extends ConfigOption {
   /** Folder of the prepared release; relative means relative to the working directory. */
   releasePath: string
   /** Id of the new release. Default: derived from `revision`, else the current time. */
-  releaseId?: string | undefined
+  releaseId?: string | null | undefined
   /** What is deployed, such as a commit. Default: the release id. */
-  revision?: string | undefined
+  revision?: string | null | undefined
   /** Queue behind a running deploy instead of failing with `deploy_in_progress`. */
-  wait?: boolean | undefined
+  wait?: boolean | null | undefined
   /** Resolve only when the previous release has drained and stopped. */
-  waitDrained?: boolean | undefined
+  waitDrained?: boolean | null | undefined
   /** Told about each step. If it throws, the promise is rejected with that error and the deploy goes on. */
-  onProgress?: ((progress: DeployProgress) => void) | undefined
+  onProgress?: ((progress: DeployProgress) => void | Promise<void>) | null | undefined
   /** Ends the waiting: the promise is rejected with the signal's reason, and the deploy goes on in the daemon. */
   signal?: AbortSignal | undefined
 }
 
 export interface RollbackOptions extends ConfigOption {
   /** The release to go back to. Default: the one that was active before. */
-  releaseId?: string | undefined
+  releaseId?: string | null | undefined
   /** Queue behind a running deploy instead of failing with `deploy_in_progress`. */
-  wait?: boolean | undefined
+  wait?: boolean | null | undefined
   /** Told about each step. If it throws, the promise is rejected with that error and the rollback goes on. */
-  onProgress?: ((progress: DeployProgress) => void) | undefined
+  onProgress?: ((progress: DeployProgress) => void | Promise<void>) | null | undefined
   /** Ends the waiting: the promise is rejected with the signal's reason, and the rollback goes on in the daemon. */
   signal?: AbortSignal | undefined
 }
 
 export interface RestartOptions extends ConfigOption {
   /** One process by its id (`worker#0`), or every replica by the base id (`worker`). */
-  process?: string | undefined
+  process?: string | null | undefined
   /** Only processes of this policy. */
-  policy?: "companion" | "singleton" | "service" | undefined
+  policy?: "companion" | "singleton" | "service" | null | undefined
 }
 
 export interface RestartResult {
@@ -362,7 +379,7 @@ export interface DeployResult {
 
 export interface StopOptions extends ConfigOption {
   /** Which release to stop. Default: the active one. */
-  releaseId?: string | undefined
+  releaseId?: string | null | undefined
 }
 
 export interface ShutdownResult {
@@ -593,8 +610,10 @@ export class RollbridgeError extends Error {
   readonly exitSignal?: string | null
   /** Of a failed deploy: the last output of that process. */
   readonly logs?: LogLine[]
-  /** Of `post_switch_failed`: the release that has the traffic. */
-  readonly activeReleaseId?: string
+  /** Of a failed deploy or rollback: the release that was to become active. */
+  readonly releaseId?: string | null
+  /** Of a failed deploy or rollback: the release that has the traffic. */
+  readonly activeReleaseId?: string | null
   /** Of `invalid_config`: what must be changed. */
   readonly issues?: ConfigIssue[]
   /** Of `invalid_config`: what is probably not meant. */

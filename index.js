@@ -43,14 +43,14 @@ async function deploy(options) {
     revision,
     wait,
     waitDrained,
-    progress: onProgress && true
+    progress: onProgress ? true : undefined
   }
   return sendCommand(config, request, {onProgress, signal})
 }
 
 /** @type {typeof import("./index.js").rollback} */
 async function rollback({config, releaseId, wait, onProgress, signal} = {}) {
-  const request = {command: "rollback", releaseId, wait, progress: onProgress && true}
+  const request = {command: "rollback", releaseId, wait, progress: onProgress ? true : undefined}
   return sendCommand(config, request, {onProgress, signal})
 }
 

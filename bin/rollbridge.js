@@ -10,16 +10,14 @@ const {findAddon, findBinary} = require("../lib/native.js")
 /** @returns {string} why this process is still itself */
 function becomeBinary(/** @type {string} */ binary, /** @type {string[]} */ args) {
   try {
-    return require(findAddon()).becomeBinary(binary, args, environment())
+    return require(findAddon()).becomeBinary(binary, args, additions)
   } catch (error) {
     return error instanceof Error ? error.message : String(error)
   }
 }
 
 /** The binary evaluates config modules with the Node that runs this file. */
-function environment() {
-  return {...process.env, ROLLBRIDGE_NODE: process.execPath}
-}
+const additions = {ROLLBRIDGE_NODE: process.execPath}
 
 function main() {
   let binary
@@ -32,7 +30,7 @@ function main() {
   }
   const args = process.argv.slice(2)
   const notReplaced = becomeBinary(binary, args)
-  runAsChild({binary, args, env: environment(), notReplaced})
+  runAsChild({binary, args, env: {...process.env, ...additions}, notReplaced})
 }
 
 main()

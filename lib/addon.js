@@ -12,9 +12,10 @@ const {findAddon} = require("./native.js")
  * @property {new (controlJson: string, requestJson: string) => Request} Request one control request
  * @property {(valueJson: string, problemsJson: string, file: string | null, folder: string) => string} checkConfig
  *   validates a config value
- * @property {(path: string | null, cwd: string) => string} configFile the path of the config file to use
- * @property {(path: string, args: string[], env: NodeJS.ProcessEnv) => string} becomeBinary
- *   replaces this process; returns only to say why it could not
+ * @property {(path: string | null, cwd: string) => string} configFile where the config is, and its
+ *   value if it is JSON
+ * @property {(path: string, args: string[], additions: NodeJS.ProcessEnv) => string} becomeBinary
+ *   replaces this process, with its environment and the additions; returns only to say why it could not
  * @property {() => string} version
  */
 

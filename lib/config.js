@@ -1,12 +1,11 @@
 "use strict"
 
 // From what a caller passes as `config` (a path, an object, nothing) to a checked config. The rules are the native
-// side's; here the module is evaluated and its value handed over.
+// side's, and so is reading JSON; here a module is evaluated and its value handed over.
 
-const fs = require("node:fs/promises")
 const path = require("node:path")
 const {addon} = require("./addon.js")
-const {RollbridgeError, unreadableConfig} = require("./error.js")
+const {RollbridgeError} = require("./error.js")
 const {evaluateModule} = require("./evaluate-module.js")
 
 /**
@@ -40,17 +39,8 @@ async function readConfig(config) {
   const found = JSON.parse(addon().configFile(config ?? null, process.cwd()))
   if (found.error !== undefined) throw new RollbridgeError(found.error, found.code)
   const folder = path.dirname(found.path)
-  const content = found.path.endsWith(".json") ? await readJson(found.path) : await evaluateModule(found.path, folder)
+  const content = "value" in found ? {value: found.value, problems: []} : await evaluateModule(found.path, folder)
   return {...content, file: found.path, folder}
-}
-
-/** @param {string} file */
-async function readJson(file) {
-  try {
-    return {value: JSON.parse(await fs.readFile(file, "utf8")), problems: []}
-  } catch (error) {
-    throw unreadableConfig(file, error)
-  }
 }
 
 /**
@@ -58,7 +48,15 @@ async function readJson(file) {
  * @returns {CheckedConfig}
  */
 function checkConfig({value, problems, file, folder}) {
-  return JSON.parse(addon().checkConfig(JSON.stringify(value ?? null), JSON.stringify(problems), file, folder))
+  const {checkConfig: check} = addon()
+  let report
+  try {
+    report = check(JSON.stringify(value ?? null), JSON.stringify(problems), file, folder)
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : error
+    throw new RollbridgeError(`cannot read ${file ?? "the config object"}: ${reason}`, "config_unreadable")
+  }
+  return JSON.parse(report)
 }
 
 /**

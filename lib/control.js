@@ -10,7 +10,7 @@ const {RollbridgeError} = require("./error.js")
  * @param {unknown} config
  * @param {{command: string} & Record<string, unknown>} request
  * @param {object} [listening]
- * @param {((progress: any) => void) | undefined} [listening.onProgress]
+ * @param {((progress: any) => void | Promise<void>) | null | undefined} [listening.onProgress]
  * @param {AbortSignal | undefined} [listening.signal] ends the waiting, not the command
  */
 async function sendCommand(config, request, {onProgress, signal} = {}) {
@@ -27,13 +27,27 @@ async function sendCommand(config, request, {onProgress, signal} = {}) {
 /**
  * @param {string} controlJson
  * @param {string} requestJson
- * @param {((progress: any) => void) | undefined} onProgress
+ */
+function unsent(controlJson, requestJson) {
+  try {
+    return new (addon().Request)(controlJson, requestJson)
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : error
+    throw new RollbridgeError(`the request cannot be sent: ${reason}`, "invalid_request")
+  }
+}
+
+/**
+ * @param {string} controlJson
+ * @param {string} requestJson
+ * @param {((progress: any) => void | Promise<void>) | null | undefined} onProgress
  * @param {AbortSignal | undefined} signal
  * @returns {Promise<string>}
  */
 function finalLine(controlJson, requestJson, onProgress, signal) {
   return new Promise((resolve, reject) => {
-    const request = new (addon().Request)(controlJson, requestJson)
+    const request = unsent(controlJson, requestJson)
+    let failed = false
     const abort = () => {
       request.abandon()
       reject(signal?.reason)
@@ -42,17 +56,19 @@ function finalLine(controlJson, requestJson, onProgress, signal) {
 
     // Async, because a callback that throws into native code would end the process.
     const onLine = async (/** @type {string} */ line) => {
-      if (signal?.aborted) return
+      if (signal?.aborted || failed) return
       try {
         const {status, ...progress} = JSON.parse(line)
-        if (status === "progress") onProgress?.(progress)
+        if (status === "progress") await onProgress?.(progress)
       } catch (error) {
+        failed = true
         reject(error)
+        request.abandon()
       }
     }
 
     request
-      .answer(onProgress && onLine)
+      .answer(onProgress ? onLine : undefined)
       .then(resolve, reject)
       .finally(() => signal?.removeEventListener("abort", abort))
   })

@@ -9,6 +9,12 @@ const {unreadableConfig} = require("./error.js")
 
 const timeoutMs = 30_000
 
+/** An option of Node that says how modules are found and loaded; its value may be the next word. */
+const loaderOption = /^(--import|--require|-r|--loader|--experimental-loader|--conditions|-C)(=|$)/
+
+/** An option of Node that only makes sense for a program given as text. */
+const textOption = /^(--input-type|--eval|--print|-[ep]+)(=|$)/
+
 /** Exit status of a thread that awaits what can never settle. */
 const unsettled = 13
 
@@ -20,17 +26,39 @@ const unsettled = 13
 async function evaluateModule(file, folder) {
   const worker = new Worker(path.join(__dirname, "config-worker.mjs"), {
     workerData: {file, folder},
-    // Not the caller's: some options of Node make no sense for a file.
-    execArgv: [],
+    ...optionsForFile(),
     stdout: true
   })
   // What a config prints is for people; stdout may be carrying the caller's results.
   worker.stdout.on("data", (chunk) => process.stderr.write(chunk))
   try {
-    return JSON.parse(await firstMessage(worker, file))
+    const {error, ...content} = JSON.parse(await firstMessage(worker, file))
+    if (error !== undefined) throw unreadableConfig(file, error)
+    return content
   } finally {
     await worker.terminate()
   }
+}
+
+/**
+ * The caller's options of Node, so that its loaders work for the config too. A thread inherits them all by itself, but
+ * those for a program given as text would end it; beside them only loaders are passed on, because a thread takes few
+ * others when they are named.
+ */
+function optionsForFile() {
+  const {execArgv, env: {NODE_OPTIONS: fromEnvironment = ""}} = process
+  const isForText = [...execArgv, ...fromEnvironment.split(" ")].some((option) => textOption.test(option))
+  if (!isForText) return {}
+  const env = {...process.env, NODE_OPTIONS: fromEnvironment.replace(/(^| )--input-type[= ]\S+/g, "")}
+  return {execArgv: execArgv.filter((option, index) => isLoader(option, execArgv[index - 1])), env}
+}
+
+/**
+ * @param {string} option
+ * @param {string} [before]
+ */
+function isLoader(option, before = "") {
+  return loaderOption.test(option) || (loaderOption.test(before) && !before.includes("="))
 }
 
 /**

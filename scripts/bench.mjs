@@ -6,7 +6,7 @@ import {createRequire} from "node:module"
 import {cpus, release, totalmem} from "node:os"
 import {join} from "node:path"
 import {build} from "./build.mjs"
-import {root} from "./run-command.mjs"
+import {root, runScript} from "./run-command.mjs"
 import {setUp} from "./setup.mjs"
 
 const {cargoOutput} = createRequire(import.meta.url)("../lib/native.js")
@@ -21,7 +21,7 @@ const {cargoOutput} = createRequire(import.meta.url)("../lib/native.js")
  */
 
 await setUp()
-if (!process.argv.includes("--skip-build")) await build({dist: true})
+if (!process.argv.includes("--skip-build")) await runScript(() => build({dist: true}))
 process.env.ROLLBRIDGE_BINARY = cargoOutput("dist", "rollbridge")
 
 const parts = readdirSync(join(root, "bench")).filter((name) => name.endsWith(".mjs")).sort()

@@ -5,7 +5,7 @@ import {copyFileSync, renameSync} from "node:fs"
 import {createRequire} from "node:module"
 import {join} from "node:path"
 import {pathToFileURL} from "node:url"
-import {root, runCommand} from "./run-command.mjs"
+import {root, runCommand, runScript} from "./run-command.mjs"
 
 const {cargoOutput, currentTarget} = createRequire(import.meta.url)("../lib/native.js")
 
@@ -24,5 +24,5 @@ export async function build({dist = false} = {}) {
 }
 
 if (import.meta.url === pathToFileURL(process.argv[1]).href) {
-  await build({dist: process.argv.includes("--dist")})
+  await runScript(() => build({dist: process.argv.includes("--dist")}))
 }

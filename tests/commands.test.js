@@ -119,6 +119,28 @@ test("a callback that throws rejects the promise with its error", async (t) => {
   await assert.rejects(waiting, RangeError)
 })
 
+test("an async callback that throws rejects the promise, and is not called again", async (t) => {
+  const {configPath, release} = await runningApplication(t)
+  let calls = 0
+  const waiting = rollbridge.deploy({
+    config: configPath,
+    releasePath: release("one"),
+    onProgress: async () => {
+      calls += 1
+      throw new RangeError("out of paper")
+    }
+  })
+  await assert.rejects(waiting, RangeError)
+  await rollbridge.deploy({config: configPath, releasePath: release("two"), wait: true})
+  assert.equal(calls, 1)
+})
+
+test("a request that is no text is refused as one", async (t) => {
+  const {configPath} = await smallApplication(t)
+  const stopping = rollbridge.stop({config: configPath, releaseId: "\ud800"})
+  await assert.rejects(stopping, {code: "invalid_request"})
+})
+
 test("without a daemon every command says so", async (t) => {
   const {configPath, release} = await smallApplication(t)
   const config = configPath

@@ -1,9 +1,11 @@
 "use strict"
 
 const assert = require("node:assert/strict")
+const {execFileSync} = require("node:child_process")
+const fs = require("node:fs")
 const path = require("node:path")
 const {test} = require("node:test")
-const {defineConfig, loadConfig, validateConfig} = require("..")
+const {RollbridgeError, defineConfig, loadConfig, validateConfig} = require("..")
 const {temporaryFolder, writeFiles} = require("./support/temporary-folder.js")
 
 const web = {id: "web", policy: /** @type {const} */ ("proxied"), command: "true", port: {from: 18182, to: 18299}}
@@ -63,6 +65,15 @@ test("paths in a loaded config are absolute, so that it can be passed on", async
   assert.equal(config.statePath, path.join(folder, "run/state.json"))
 })
 
+test("a path goes up from where a link leads", async (t) => {
+  const folder = temporaryFolder(t, {
+    "real/inner/file": "",
+    "real/rollbridge.mjs": `export default {processes: [${JSON.stringify(web)}]}`
+  })
+  fs.symlinkSync("real/inner", path.join(folder, "link"))
+  assert.equal((await loadConfig({config: `${folder}/link/../rollbridge.mjs`})).application, "real")
+})
+
 test("each load re-reads the file and what it imports", async (t) => {
   const folder = temporaryFolder(t, {
     "name.mjs": 'export const application = "before"',
@@ -113,6 +124,83 @@ for (const [what, [content, message]] of Object.entries(unreadable)) {
     })
   })
 }
+
+/** What both roads must not read, and the beginning of what they say about it. @type {Record<string, [string, RegExp]>} */
+const badJson = {
+  "with a secret": ['{"a": s3cret}', /^cannot read the config .*: expected value at line 1 column 7$/],
+  "with a number too large": ['{"proxy": {"port": 1e999}}', /number out of range/],
+  "with half of a character": ['{"application": "\\ud800"}', /line 1/],
+  "nested too deep": [`${"[".repeat(5000)}${"]".repeat(5000)}`, /recursion limit/]
+}
+
+for (const [what, [content, message]] of Object.entries(badJson)) {
+  test(`JSON ${what} is unreadable in the words of the command line`, async (t) => {
+    const folder = temporaryFolder(t, {"rollbridge.json": content})
+    await assert.rejects(validateConfig({config: path.join(folder, "rollbridge.json")}), (/** @type {any} */ error) => {
+      assert.ok(error instanceof RollbridgeError)
+      assert.equal(error.code, "config_unreadable")
+      assert.match(error.message, message)
+      assert.doesNotMatch(error.message, /s3cret/)
+      return true
+    })
+  })
+}
+
+test("JSON with a byte order mark is read", async (t) => {
+  const folder = temporaryFolder(t, {"rollbridge.json": `\ufeff${JSON.stringify({processes: [web]})}`})
+  assert.equal((await validateConfig({config: path.join(folder, "rollbridge.json")})).valid, true)
+})
+
+/** @type {Record<string, string>} */
+const withSecret = {
+  "identifier.mjs": "export default {a: 1 s3cret}",
+  "string.cjs": "module.exports = {a: 's3cret' 's3cret'}",
+  "json.mjs": 'export default JSON.parse(\'{"password": "s3cret", x}\')',
+  "later.mjs": 'setTimeout(() => JSON.parse("s3cret")); await new Promise((done) => setTimeout(done, 2000)); export default {}'
+}
+
+for (const [name, content] of Object.entries(withSecret)) {
+  test(`a syntax error keeps the text of ${name} to itself`, async (t) => {
+    const config = path.join(temporaryFolder(t, {[name]: content}), name)
+    await assert.rejects(validateConfig({config}), (/** @type {any} */ error) => {
+      assert.equal(error.code, "config_unreadable")
+      assert.match(error.message, /SyntaxError: .*\(at .*:\d+/)
+      assert.doesNotMatch(error.message, /s3cret/)
+      return true
+    })
+  })
+}
+
+test("a folder and an unknown ending are refused in the words of the command line", async (t) => {
+  const folder = temporaryFolder(t, {"rollbridge.yaml": ""})
+  await assert.rejects(validateConfig({config: folder}), {code: "config_unreadable", message: /^cannot read the config/})
+  const yaml = path.join(folder, "rollbridge.yaml")
+  await assert.rejects(validateConfig({config: yaml}), {code: "config_unreadable", message: /a config is a \.js,/})
+})
+
+test("the caller's loaders work for the config, also in a program given as text", async (t) => {
+  const folder = temporaryFolder(t, {
+    "preload.cjs": 'globalThis.fromPreload = "preloaded"',
+    "rollbridge.mjs": `export default {application: globalThis.fromPreload, processes: [${JSON.stringify(web)}]}`
+  })
+  const program = `import {loadConfig} from ${JSON.stringify(path.join(__dirname, "..", "index.js"))}
+    console.log((await loadConfig({config: ${JSON.stringify(path.join(folder, "rollbridge.mjs"))}})).application)`
+  for (const options of [["--input-type=module", "--eval"], ["--input-type", "module", "-e"]]) {
+    const args = ["--max-old-space-size=300", "--require", path.join(folder, "preload.cjs"), ...options, program]
+    const env = {...process.env, NODE_OPTIONS: "--input-type=module --max-old-space-size=200"}
+    assert.equal(execFileSync(process.execPath, args, {encoding: "utf8", env}), "preloaded\n")
+  }
+})
+
+test("a config module may change its directory", async (t) => {
+  const folder = temporaryFolder(t, {
+    "inner/file": "",
+    "rollbridge.cjs": `process.chdir("inner")
+      module.exports = {statePath: require("node:path").resolve("state"), processes: [${JSON.stringify(web)}]}`
+  })
+  const config = await loadConfig({config: path.join(folder, "rollbridge.cjs")})
+  assert.equal(config.statePath, path.join(folder, "inner/state"))
+})
 
 test("a config that does not exist is unreadable", async (t) => {
   const config = path.join(temporaryFolder(t), "absent.js")

@@ -1,7 +1,7 @@
 "use strict"
 
 const assert = require("node:assert/strict")
-const {execFileSync} = require("node:child_process")
+const {execFileSync, spawnSync} = require("node:child_process")
 const fs = require("node:fs")
 const path = require("node:path")
 const {test} = require("node:test")
@@ -47,11 +47,23 @@ test("nothing runs at installation, here or in any dependency", () => {
   assert.deepEqual(withScript, [])
 })
 
+test("editors and programs can find the schema through the package", () => {
+  assert.equal(require("rollbridge/schema/rollbridge.schema.json").title, "Rollbridge config")
+})
+
+test("a build without cargo says what is missing, without a stack", () => {
+  const script = path.join(root, "scripts", "build.mjs")
+  const {status, stderr} = spawnSync(process.execPath, [script], {encoding: "utf8", env: {PATH: "/nowhere"}})
+  assert.equal(status, 1)
+  assert.match(stderr, /^error: cargo was not found: [^\n]*\n$/)
+})
+
 test("the packed package holds what its users need, and no more", () => {
   const output = execFileSync("npm", ["pack", "--dry-run", "--json"], {cwd: root, encoding: "utf8"})
   const [{files}] = JSON.parse(output)
   const names = files.map((/** @type {{path: string}} */ file) => file.path)
-  for (const needed of ["index.js", "index.d.ts", "config-loader.mjs", "bin/rollbridge.js", "LICENSE"]) {
+  const schema = "schema/rollbridge.schema.json"
+  for (const needed of ["index.js", "index.d.ts", "config-loader.mjs", "bin/rollbridge.js", "LICENSE", schema]) {
     assert.ok(names.includes(needed), `${needed} is missing`)
   }
   const surplus = names.filter((/** @type {string} */ name) => /^(src|tests|scripts|target|npm|examples)\//.test(name))

@@ -69,6 +69,9 @@ const complete = defineConfig({
 })
 
 defineConfig(() => minimal)
+defineConfig(() => ({processes: [{id: "web", policy: "proxied", command: "x", port: 1}]}))
+defineConfig(async () => ({processes: [{id: "web", policy: "proxied", command: "x", port: {from: 1, to: 2}, stopSignal: "SIGIO"}]}))
+defineConfig({$schema: "./schema.json", processes: [{id: "web", policy: "proxied", command: "x", port: 1}]})
 defineConfig(async () => complete)
 defineConfig({
   application: null,
@@ -113,10 +116,10 @@ export async function useCommands(signal: AbortSignal): Promise<void> {
     wait: true,
     waitDrained: true,
     signal,
-    onProgress(progress) {
+    async onProgress(progress) {
       const text: string = `${progress.at} ${progress.phase} ${progress.message}`
       const process: string | undefined = progress.processId
-      return void [text, process]
+      void [text, process]
    }
  })
   const active: string = deployed.activeReleaseId
@@ -124,7 +127,9 @@ export async function useCommands(signal: AbortSignal): Promise<void> {
   // @ts-expect-error the first deploy has no previous release
   const certain: string = deployed.previousReleaseId
 
-  await deploy({config: complete, releasePath: "."})
+  await deploy({config: complete, releasePath: ".", releaseId: null, revision: null, wait: null, onProgress: null})
+  await stop({releaseId: null})
+  await rollbridge.restart({process: null, policy: "singleton"})
   // @ts-expect-error what should be deployed?
   await deploy({config: "rollbridge.js"})
 
@@ -164,6 +169,8 @@ export function useErrors(error: unknown): string {
   // @ts-expect-error there is no such code
   if (error.code === "no_such_code") return "never"
   if (error.code === "no_daemon") return error.message
+  const serving: string | null | undefined = error.activeReleaseId
+  if (error.code === "post_switch_failed") return `${error.releaseId} ${serving}`
   // @ts-expect-error errors are made by the package only
   new RollbridgeError()
   return (error.logs ?? []).map(({line}) => line).join("\n")

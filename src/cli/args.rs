@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::daemon::check_id;
+
 /// Process supervisor and local traffic switcher for zero-downtime deploys.
 #[derive(Debug, Parser)]
 #[command(name = "rollbridge", version, max_term_width = 100)]
@@ -38,14 +40,29 @@ pub(super) enum Command {
 }
 
 impl Command {
-    /// Whether the result is wanted as JSON where it would be text by itself.
-    pub fn wants_json(&self) -> bool {
+    /// How the result is wanted as JSON, where it would be text by itself.
+    pub fn wanted_json(&self) -> Option<Json> {
         match self {
-            Command::Events(options) => options.json,
-            Command::Validate(options) => options.json,
-            _ => false,
+            Command::Events(options) if options.follow => options.json.then_some(Json::Lines),
+            Command::Events(options) => options.json.then_some(Json::Indented),
+            Command::Validate(options) => options.json.then_some(Json::Indented),
+            _ => None,
         }
     }
+}
+
+/// How JSON is laid out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Json {
+    /// One value over several lines.
+    Indented,
+    /// One value a line.
+    Lines,
+}
+
+/// The daemon's own rule, applied before it is asked.
+fn release_id(id: &str) -> Result<String, String> {
+    check_id(id).map_err(|error| error.to_string())
 }
 
 #[derive(Debug, Args)]
@@ -54,7 +71,7 @@ pub(super) struct DeployOptions {
     #[arg(long, value_name = "PATH")]
     pub release_path: PathBuf,
     /// The release's id; without it the revision, or the UTC time.
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = release_id)]
     pub release_id: Option<String>,
     /// The revision it was made from.
     #[arg(long)]
@@ -73,7 +90,7 @@ pub(super) struct DeployOptions {
 #[derive(Debug, Args)]
 pub(super) struct RollbackOptions {
     /// Which release; without it the one that was active before.
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = release_id)]
     pub release_id: Option<String>,
     /// Queue behind a running deploy instead of failing.
     #[arg(long)]
@@ -89,14 +106,14 @@ pub(super) struct RestartOptions {
     #[arg(long, value_name = "ID")]
     pub process: Option<String>,
     /// The processes of a policy: companion, singleton or service.
-    #[arg(long)]
+    #[arg(long, value_parser = ["companion", "singleton", "service"])]
     pub policy: Option<String>,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct StopOptions {
     /// Which release; without it the active one.
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = release_id)]
     pub release_id: Option<String>,
 }
 
@@ -128,5 +145,19 @@ mod tests {
     #[test]
     fn the_arguments_are_consistent() {
         Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn what_the_daemon_would_refuse_is_a_wrong_argument() {
+        for (arguments, fits) in [
+            (["stop", "--release-id", "v1.2_3-a"], true),
+            (["stop", "--release-id", "../v1"], false),
+            (["rollback", "--release-id", ""], false),
+            (["restart", "--policy", "service"], true),
+            (["restart", "--policy", "proxied"], false),
+        ] {
+            let parsed = Arguments::try_parse_from(["rollbridge"].into_iter().chain(arguments));
+            assert_eq!(parsed.is_ok(), fits, "{arguments:?}");
+        }
     }
 }

@@ -1,11 +1,12 @@
 //! `rollbridge daemon`: the whole life of a daemon, from its config to its last log line.
 
+use std::io::ErrorKind;
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::failure::Failure;
 use super::log_writer::LogWriter;
@@ -37,17 +38,17 @@ pub(super) async fn run(file: &ConfigFile) -> Result<(), Failure> {
         events: Arc::new(EventLog::new(log.sink())),
         environment: std::env::vars_os().collect(),
     };
-    serve(start).await?;
+    let served = serve(start).await;
     log.finish();
-    Ok(())
+    served
 }
 
 async fn serve(start: Start) -> Result<(), Failure> {
+    // First of all: from here on no signal ends the daemon halfway.
+    let signals = Signals::listen()
+        .map_err(|error| Failure::internal(format!("cannot listen for signals: {error}")))?;
     let engine = Engine::start(start)
         .map_err(|error| Failure::internal(format!("cannot start the proxy: {error}")))?;
-    // Before anybody can see the daemon: a signal that came too early would end it without a trace of order.
-    let signals = shut_down_on_signals(engine.clone())
-        .map_err(|error| Failure::internal(format!("cannot listen for signals: {error}")))?;
     let server = match Server::bind(&engine) {
         Ok(server) => server,
         Err(error) => {
@@ -55,28 +56,41 @@ async fn serve(start: Start) -> Result<(), Failure> {
             return Err(error.into());
         }
     };
+    let signals = tokio::spawn(signals.shut_down(engine.clone()));
     server.serve(engine).await;
     signals.abort();
     Ok(())
 }
 
-/// SIGTERM and SIGINT begin a shutdown; any more of them change nothing. SIGHUP is ignored: a terminal that goes away
-/// does not end the daemon.
-fn shut_down_on_signals(engine: Engine) -> std::io::Result<tokio::task::JoinHandle<()>> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut hang_up = signal(SignalKind::hangup())?;
-    Ok(tokio::spawn(async move {
+/// The signals a daemon knows. Those that come before anybody acts on them are kept.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Signals> {
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// SIGTERM and SIGINT begin a shutdown; any more of them change nothing. SIGHUP is ignored: a terminal that goes
+    /// away does not end the daemon.
+    async fn shut_down(mut self, engine: Engine) {
         loop {
             tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-                _ = hang_up.recv() => continue,
+                _ = self.terminate.recv() => {}
+                _ = self.interrupt.recv() => {}
+                _ = self.hang_up.recv() => continue,
             }
             let engine = engine.clone();
             tokio::spawn(async move { engine.shutdown().await });
         }
-    }))
+    }
 }
 
 fn tell_warning(warning: &Issue) {
@@ -87,8 +101,16 @@ fn listen(config: &Config) -> Result<TcpListener, Failure> {
     let (host, port) = (config.proxy.host.as_str(), config.proxy.port);
     let host = host.trim_start_matches('[').trim_end_matches(']');
     TcpListener::bind((host, port)).map_err(|error| {
+        // Only the system's own refusals carry a number; a name without an address does not.
+        let advice = match error.raw_os_error() {
+            None => "correct proxy.host; this machine finds no address for it",
+            _ if error.kind() == ErrorKind::AddrNotAvailable => {
+                "set proxy.host to an address of this machine"
+            }
+            _ => "free the port, or set another proxy.port",
+        };
         Failure::internal(format!(
-            "cannot listen on {host}:{port} (proxy.host, proxy.port): {}; free the port, or set another proxy.port",
+            "cannot listen on {host}:{port} (proxy.host, proxy.port): {}; {advice}",
             plain(&error)
         ))
     })

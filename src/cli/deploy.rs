@@ -29,6 +29,6 @@ pub(super) async fn run(file: &ConfigFile, options: &DeployOptions) -> Result<()
     });
     let mut client = super::connect(file).await?;
     let answer = super::ask(&mut client, request, progress::tell).await?;
-    output::print_json(&answer);
+    output::print_json(&answer)?;
     Ok(())
 }

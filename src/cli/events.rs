@@ -21,16 +21,12 @@ pub(super) async fn run(file: &ConfigFile, options: &EventsOptions) -> Result<()
     let answer = super::ask(&mut client, request, |_| ()).await?;
     let events = answer.get("events").cloned().unwrap_or_default();
     if options.json {
-        output::print_json(&events);
+        output::print_json(&events)?;
     } else {
-        events
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter_map(Value::as_object)
-            .for_each(|event| {
-                output::print(&readable(event));
-            });
+        let events = events.as_array().into_iter().flatten();
+        for event in events.filter_map(Value::as_object) {
+            output::print(&readable(event))?;
+        }
     }
     Ok(())
 }
@@ -45,9 +41,9 @@ async fn follow(client: &mut Client, options: &EventsOptions) -> Result<(), Fail
         ended = line
             .get("message")
             .is_some_and(|message| message == "shutdown finished");
-        match line.remove("status").as_ref().and_then(Value::as_str) {
-            Some("event") if options.json => output::print(&Value::Object(line).to_string()),
-            Some("event") => output::print(&readable(&line)),
+        match line.shift_remove("status").as_ref().and_then(Value::as_str) {
+            Some("event") if options.json => output::print(&Value::Object(line).to_string())?,
+            Some("event") => output::print(&readable(&line))?,
             Some("lagged") => output::tell(&format!(
                 "missed {} events",
                 line.get("missed").unwrap_or(&Value::Null)

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use serde_json::{Value, json};
 
+use super::args::Json;
 use super::output;
 use crate::config::ConfigError;
 use crate::control::client::{ClientError, Line};
@@ -62,10 +63,14 @@ impl Failure {
     }
 
     /// Says it on stderr (and as JSON on stdout, where the result was wanted so), and turns it into the exit status.
-    pub fn tell(self, as_json: bool) -> ExitCode {
-        if as_json {
-            output::print_json(&json!({ "error": self.message, "code": self.code.as_str() }));
-        }
+    pub fn tell(self, json: Option<Json>) -> ExitCode {
+        let error = json!({ "error": self.message, "code": self.code.as_str() });
+        // That stdout takes nothing is what this failure may be about; stderr says it below.
+        let _ = match json {
+            Some(Json::Lines) => output::print(&error.to_string()),
+            Some(Json::Indented) => output::print_json(&error),
+            None => Ok(()),
+        };
         if let Some((process, lines)) = &self.output {
             output::tell(&format!("last output of {process}:"));
             lines.iter().for_each(|line| output::tell(&format!("  {line}")));

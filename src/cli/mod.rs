@@ -26,6 +26,7 @@ use serde_json::json;
 
 use crate::config::{self, ConfigFile, Loaded};
 use crate::control::client::{Client, Line};
+use crate::error::plain;
 use args::{Arguments, Command};
 use failure::Failure;
 
@@ -41,14 +42,14 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return Failure::internal(format!("cannot start the runtime: {error}")).tell(false),
+        Err(error) => return Failure::internal(format!("cannot start the runtime: {error}")).tell(None),
     };
     let outcome = runtime.block_on(execute(&arguments));
     // A file system call that hangs must not keep a finished command from ending.
     runtime.shutdown_background();
     match outcome {
         Ok(status) => status,
-        Err(failure) => failure.tell(arguments.command.wants_json()),
+        Err(failure) => failure.tell(arguments.command.wanted_json()),
     }
 }
 
@@ -69,8 +70,17 @@ async fn execute(arguments: &Arguments) -> Result<ExitCode, Failure> {
 }
 
 fn locate(explicit: Option<&Path>) -> Result<ConfigFile, Failure> {
-    let here = std::env::current_dir()
-        .map_err(|error| Failure::internal(format!("cannot tell the working directory: {error}")))?;
+    // An absolute path works also where the working directory is gone.
+    if let Some(path) = explicit.filter(|path| path.is_absolute()) {
+        return Ok(ConfigFile::at(path, path));
+    }
+    let here = std::env::current_dir().map_err(|error| {
+        Failure::internal(format!(
+            "cannot tell the working directory: {}; change to a folder that exists, or name the config by its absolute \
+             path",
+            plain(&error)
+        ))
+    })?;
     Ok(config::locate(explicit, &here)?)
 }
 
@@ -103,6 +113,6 @@ async fn ask(
 async fn ask_and_print(file: &ConfigFile, command: &str) -> Result<(), Failure> {
     let mut client = connect(file).await?;
     let answer = ask(&mut client, json!({ "command": command }), |_| ()).await?;
-    output::print_json(&answer);
+    output::print_json(&answer)?;
     Ok(())
 }

@@ -1,18 +1,29 @@
-//! The only place that writes to stdout and stderr. A reader that has gone is no error: there is nobody to tell.
+//! The only place that writes to stdout and stderr. A reader that has gone is no error: there is nobody to tell. A result
+//! that could not be written, to a full disk for example, is one.
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 
 use serde::Serialize;
 
+use super::failure::Failure;
+use crate::error::plain;
+
 /// A result, with a line end.
-pub(super) fn print(text: &str) {
-    let _ = writeln!(std::io::stdout().lock(), "{text}");
+pub(super) fn print(text: &str) -> Result<(), Failure> {
+    let mut stdout = std::io::stdout().lock();
+    match writeln!(stdout, "{text}").and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Failure::internal(format!(
+            "the result could not be written to stdout: {}",
+            plain(&error)
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// A result as indented JSON.
-pub(super) fn print_json(value: &impl Serialize) {
+pub(super) fn print_json(value: &impl Serialize) -> Result<(), Failure> {
     // What is printed came from JSON or is plain data.
-    print(&serde_json::to_string_pretty(value).unwrap_or_default());
+    print(&serde_json::to_string_pretty(value).unwrap_or_default())
 }
 
 /// Progress, a warning or an error, with a line end.

@@ -11,6 +11,6 @@ pub(super) async fn run(file: &ConfigFile, options: &RestartOptions) -> Result<(
     let request = json!({ "command": "restart", "processId": options.process, "policy": options.policy });
     let mut client = super::connect(file).await?;
     let answer = super::ask(&mut client, request, |_| ()).await?;
-    output::print_json(&answer);
+    output::print_json(&answer)?;
     Ok(())
 }

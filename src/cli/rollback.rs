@@ -16,6 +16,6 @@ pub(super) async fn run(file: &ConfigFile, options: &RollbackOptions) -> Result<
     });
     let mut client = super::connect(file).await?;
     let answer = super::ask(&mut client, request, progress::tell).await?;
-    output::print_json(&answer);
+    output::print_json(&answer)?;
     Ok(())
 }

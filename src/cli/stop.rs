@@ -11,6 +11,6 @@ pub(super) async fn run(file: &ConfigFile, options: &StopOptions) -> Result<(), 
     let request = json!({ "command": "stop", "releaseId": options.release_id });
     let mut client = super::connect(file).await?;
     let answer = super::ask(&mut client, request, |_| ()).await?;
-    output::print_json(&answer);
+    output::print_json(&answer)?;
     Ok(())
 }

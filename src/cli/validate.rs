@@ -11,8 +11,8 @@ use crate::error::ErrorCode;
 pub(super) async fn run(file: &ConfigFile, options: &ValidateOptions) -> Result<ExitCode, Failure> {
     let report = config::examine(file).await?;
     match options.json {
-        true => output::print_json(&report.json()),
-        false => output::print(&report.text()),
+        true => output::print_json(&report.json())?,
+        false => output::print(&report.text())?,
     }
     // The report itself is the message.
     Ok(match report.is_valid() {

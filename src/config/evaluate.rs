@@ -93,26 +93,12 @@ impl Evaluator {
     /// The file cannot be read, is not JSON, or the module failed; never [`ConfigError::Invalid`].
     pub async fn evaluate(&self, file: &ConfigFile) -> Result<Evaluated, ConfigError> {
         let shown = || file.shown.clone();
-        let text = std::fs::read_to_string(&file.path);
-        let text = text.map_err(|source| ConfigError::Read {
-            file: shown(),
-            source,
-        })?;
-        if file.path.extension().is_some_and(|extension| extension == "json") {
-            let value = serde_json::from_str(text.trim_start_matches('\u{feff}'));
-            let value = value.map_err(|source| ConfigError::Json {
-                file: shown(),
-                source,
-            })?;
+        if let Content::Json(value) = read(file)? {
             return Ok(Evaluated {
                 value,
                 problems: Vec::new(),
             });
         }
-        if !is_module(&file.path) {
-            return Err(ConfigError::UnknownKind { file: shown() });
-        }
-
         let node = self
             .find_node()
             .ok_or_else(|| ConfigError::NodeMissing { file: shown() })?;
@@ -219,6 +205,39 @@ async fn read_line(answer: UnixStream) -> io::Result<Vec<u8>> {
         .read_until(b'\n', &mut line)
         .await?;
     Ok(line)
+}
+
+/// What a config file is, before anything of it was run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// JSON: its value.
+    Json(Value),
+    /// A module, to be evaluated by Node.
+    Module,
+}
+
+/// Reads a config file as far as that needs no Node.
+///
+/// # Errors
+///
+/// The file cannot be read, is not JSON though it is named so, or is neither JSON nor a module.
+pub fn read(file: &ConfigFile) -> Result<Content, ConfigError> {
+    let shown = || file.shown.clone();
+    let text = std::fs::read_to_string(&file.path).map_err(|source| ConfigError::Read {
+        file: shown(),
+        source,
+    })?;
+    if file.path.extension().is_some_and(|extension| extension == "json") {
+        let value = serde_json::from_str(text.trim_start_matches('\u{feff}'));
+        return value.map(Content::Json).map_err(|source| ConfigError::Json {
+            file: shown(),
+            source,
+        });
+    }
+    match is_module(&file.path) {
+        true => Ok(Content::Module),
+        false => Err(ConfigError::UnknownKind { file: shown() }),
+    }
 }
 
 /// Whether Node would take the file for a module.

@@ -34,6 +34,15 @@ impl ConfigFile {
         }
     }
 
+    /// The name of that folder; where the path leads up at its end, the name of the folder it leads to.
+    pub fn folder_name(&self) -> Option<String> {
+        let name = match self.folder().file_name() {
+            Some(name) => name.to_owned(),
+            None => fs::canonicalize(self.folder()).ok()?.file_name()?.to_owned(),
+        };
+        Some(name.to_string_lossy().into_owned())
+    }
+
     /// The folder the file is in, where its relative paths start.
     pub fn folder(&self) -> &Path {
         self.path.parent().unwrap_or(Path::new("/"))
@@ -101,5 +110,14 @@ mod tests {
             locate(Some(Path::new("current/rollbridge.js")), Path::new("/srv/app")).expect("a config");
         assert_eq!(found.path, Path::new("/srv/app/current/rollbridge.js"));
         assert_eq!(found.shown, "current/rollbridge.js");
+    }
+
+    #[test]
+    fn the_folder_above_has_its_own_name() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let inner = folder.path().join("app/current");
+        fs::create_dir_all(&inner).expect("a folder");
+        let file = ConfigFile::at(Path::new("../rollbridge.js"), &inner);
+        assert_eq!(file.folder_name().as_deref(), Some("app"));
     }
 }

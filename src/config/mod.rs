@@ -34,7 +34,7 @@ use serde_json::Value;
 pub use check::Problem;
 pub use environment::{port_variable, process_environment};
 pub use error::ConfigError;
-pub use evaluate::{Evaluated, Evaluator};
+pub use evaluate::{Content, Evaluated, Evaluator, read};
 pub use issue::Issue;
 pub use locate::{ConfigFile, FILE_NAMES, locate};
 pub use place::{Place, Step};
@@ -132,10 +132,7 @@ impl Origin {
     pub fn of(file: &ConfigFile) -> Origin {
         Origin {
             folder: file.folder().to_owned(),
-            application: file
-                .folder()
-                .file_name()
-                .map(|name| name.to_string_lossy().into_owned()),
+            application: file.folder_name(),
             path: Some(file.path.clone()),
             shown: file.shown.clone(),
         }

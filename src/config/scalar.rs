@@ -76,11 +76,25 @@ pub fn text_complaint(text: &str, rule: TextRule) -> Option<&'static str> {
         TextRule::Application | TextRule::ProcessId if text.contains(char::is_control) => {
             Some("must not contain control characters")
         }
+        TextRule::Host if text.contains(|character: char| character == '/' || character.is_whitespace()) => {
+            Some("must be a host name or an address alone, without /, spaces or a scheme")
+        }
+        TextRule::Host if has_port(text) => {
+            Some("must be a host name or an address alone; the port has a field of its own")
+        }
         TextRule::RequestPath if !text.starts_with('/') => Some("must begin with /"),
         TextRule::RequestPath if !text.chars().all(|character| character.is_ascii_graphic()) => {
             Some("must be made of visible ASCII characters, the others percent-encoded")
         }
         _ => None,
+    }
+}
+
+/// `localhost:8182` or `[::1]:8182`; an address such as `::1` is none.
+fn has_port(host: &str) -> bool {
+    match host.strip_prefix('[') {
+        Some(rest) => !rest.ends_with(']'),
+        None => host.matches(':').count() == 1,
     }
 }
 
@@ -125,6 +139,16 @@ mod tests {
         ];
         for (value, expected) in cases {
             assert_eq!(read_mode(&value), expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn hosts_have_no_port() {
+        for host in ["127.0.0.1", "localhost", "::1", "[::1]", "0.0.0.0"] {
+            assert_eq!(text_complaint(host, TextRule::Host), None, "{host}");
+        }
+        for host in ["localhost:80", "[::1]:80", "http://a", "a b", "10.0.0.0/8"] {
+            assert!(text_complaint(host, TextRule::Host).is_some(), "{host}");
         }
     }
 

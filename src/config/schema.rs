@@ -47,6 +47,9 @@ fn object_schema(fields: &[Field]) -> Map<String, Value> {
 
 fn field_schema(field: &Field) -> Map<String, Value> {
     let mut schema = shape_schema(&field.shape);
+    if field.fallback != Fallback::Required {
+        allow_null(&mut schema);
+    }
     let mut about = field.about.to_owned();
     match field.fallback {
         Fallback::Value(text) => {
@@ -60,12 +63,28 @@ fn field_schema(field: &Field) -> Map<String, Value> {
     schema
 }
 
+/// Null means unset, so it fits wherever a field may be left out.
+fn allow_null(schema: &mut Map<String, Value>) {
+    if let Some(kind) = schema.get_mut("type") {
+        *kind = json!([kind, "null"]);
+    } else if let Some(value) = schema.shift_remove("const") {
+        schema.insert("enum".to_owned(), json!([value, null]));
+    } else if let Some(Value::Array(words)) = schema.get_mut("enum") {
+        words.push(Value::Null);
+    } else if let Some(Value::Array(shapes)) = schema.get_mut("anyOf") {
+        shapes.push(json!({"type": "null"}));
+    }
+}
+
 fn shape_schema(shape: &Shape) -> Map<String, Value> {
     let schema = match shape {
         Shape::Text(rule) => match rule {
             TextRule::Any => json!({"type": "string", "minLength": 1}),
             TextRule::Application => json!({"type": "string", "pattern": "^[^/]+$"}),
             TextRule::ProcessId => json!({"type": "string", "pattern": "^[^#]+$"}),
+            TextRule::Host => {
+                json!({"type": "string", "pattern": r"^(\[[0-9A-Fa-f:.%]+\]|[^/\s:]+|[^/\s:]*:[^/\s:]*:[^/\s]*)$"})
+            }
             TextRule::RequestPath => json!({"type": "string", "pattern": "^/[!-~]*$"}),
         },
         Shape::Integer { min, max } => json!({"type": "integer", "minimum": min, "maximum": max}),
@@ -87,7 +106,7 @@ fn shape_schema(shape: &Shape) -> Map<String, Value> {
         Shape::List { of, min_length } => {
             json!({"type": "array", "items": shape_schema(of), "minItems": min_length})
         }
-        Shape::Environment => json!({"type": "object", "additionalProperties": {"type": "string"}}),
+        Shape::Environment => json!({"type": "object", "additionalProperties": {"type": ["string", "null"]}}),
         Shape::Object(fields) => Value::Object(object_schema(fields)),
         Shape::Either(shapes) => json!({"anyOf": shapes.iter().map(shape_schema).collect::<Vec<_>>()}),
     };

@@ -7,16 +7,34 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
     }
     let lowered = word.to_lowercase();
     let tolerance = (lowered.chars().count() / 3).clamp(1, 4);
-    candidates
-        .into_iter()
+    let candidates: Vec<&str> = candidates.into_iter().collect();
+    let similar = candidates
+        .iter()
         .map(|candidate| {
             (
                 strsim::damerau_levenshtein(&lowered, &candidate.to_lowercase()),
-                candidate,
+                *candidate,
             )
         })
         .filter(|(distance, _)| *distance <= tolerance)
         .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate);
+    similar.or_else(|| beginning_alike(&lowered, &candidates))
+}
+
+/// The candidate that shares the longest beginning with a word, if that is most of the word.
+fn beginning_alike<'a>(lowered: &str, candidates: &[&'a str]) -> Option<&'a str> {
+    const SHORTEST: usize = 4;
+    let shared = |candidate: &str| -> usize {
+        let candidate = candidate.to_lowercase();
+        let pairs = lowered.chars().zip(candidate.chars());
+        pairs.take_while(|(one, other)| one == other).count()
+    };
+    let needed = SHORTEST.max(lowered.chars().count() / 2 + 1);
+    let alike = candidates.iter().map(|candidate| (shared(candidate), *candidate));
+    let alike = alike.filter(|(shared, _)| *shared >= needed);
+    alike
+        .max_by_key(|(shared, _)| *shared)
         .map(|(_, candidate)| candidate)
 }
 
@@ -34,6 +52,9 @@ mod tests {
             ("restrat", Some("restart")),
             ("prot", Some("port")),
             ("ot", Some("to")),
+            ("repl", Some("replicas")),
+            ("restartDelaySeconds", Some("restartDelayMs")),
+            ("portraits", None),
             ("banana", None),
             ("", None),
         ];

@@ -1,6 +1,8 @@
 //! Speaking to a daemon: one request, its lines, its final answer.
 
-use std::path::PathBuf;
+use std::io::ErrorKind;
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 use thiserror::Error;
@@ -22,6 +24,21 @@ pub enum ClientError {
         /// What the system said.
         cause: String,
     },
+    /// Somebody may listen, but not to this user.
+    #[error(
+        "this user may not use the control socket {}; run the command as the daemon's user, or let others in with \
+         control.mode, control.owner or control.group", .path.display()
+    )]
+    Forbidden {
+        /// The socket.
+        path: PathBuf,
+    },
+    /// There is a file of another kind.
+    #[error("{} exists and is not a socket; remove it or set control.path", .path.display())]
+    NotASocket {
+        /// The file.
+        path: PathBuf,
+    },
     /// The connection broke before the answer came.
     #[error(
         "the connection to the daemon broke before it answered; ask for the outcome with rollbridge status"
@@ -41,7 +58,9 @@ impl ClientError {
     /// The code for programs.
     pub fn code(&self) -> ErrorCode {
         match self {
-            ClientError::NoDaemon { .. } => ErrorCode::NoDaemon,
+            ClientError::NoDaemon { .. } | ClientError::Forbidden { .. } | ClientError::NotASocket { .. } => {
+                ErrorCode::NoDaemon
+            }
             ClientError::ConnectionLost => ErrorCode::ConnectionLost,
             ClientError::Foreign { .. } => ErrorCode::ForeignDaemon,
         }
@@ -70,6 +89,8 @@ impl Client {
                 stream: BufReader::new(stream),
                 path,
             }),
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => Err(ClientError::Forbidden { path }),
+            Err(_) if is_other_file(&path) => Err(ClientError::NotASocket { path }),
             Err(error) => Err(ClientError::NoDaemon {
                 path,
                 cause: plain(&error),
@@ -112,8 +133,8 @@ impl Client {
             _ => return Err(ClientError::ConnectionLost),
         }
         match serde_json::from_slice(&bytes) {
-            Ok(line) => Ok(Some(line)),
-            Err(_) => {
+            Ok(line) if is_protocol(&line) => Ok(Some(line)),
+            _ => {
                 let cause = "it does not speak the control protocol".to_owned();
                 Err(ClientError::Foreign {
                     path: self.path.clone(),
@@ -121,5 +142,71 @@ impl Client {
                 })
             }
         }
+    }
+}
+
+/// An error says what is wrong; one that does not is somebody else's.
+fn is_protocol(line: &Line) -> bool {
+    line.get("status").is_none_or(|status| status != "error")
+        || line.get("error").is_some_and(Value::is_string)
+}
+
+fn is_other_file(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|found| !found.file_type().is_socket())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::net::UnixListener;
+
+    fn control(path: PathBuf) -> Control {
+        Control {
+            path,
+            mode: None,
+            owner: None,
+            group: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_file_in_the_way_is_named() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("control.sock");
+        std::fs::write(&path, "").expect("a file");
+        let error = Client::connect(&control(path)).await.expect_err("no socket");
+        assert!(
+            error.to_string().contains("exists and is not a socket"),
+            "{error}"
+        );
+        assert_eq!(error.code(), ErrorCode::NoDaemon);
+    }
+
+    #[test]
+    fn who_may_not_enter_is_not_told_to_start_a_daemon() {
+        let error = ClientError::Forbidden {
+            path: "/run/x.sock".into(),
+        };
+        let text = error.to_string();
+        assert!(
+            text.contains("control.mode") && !text.contains("start one"),
+            "{text}"
+        );
+        assert_eq!(error.code(), ErrorCode::NoDaemon);
+    }
+
+    #[tokio::test]
+    async fn an_error_without_words_is_not_our_protocol() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("control.sock");
+        let listener = UnixListener::bind(&path).expect("a socket");
+        let mut client = Client::connect(&control(path)).await.expect("a connection");
+        let (mut stranger, _) = listener.accept().await.expect("a connection");
+        stranger
+            .write_all(b"{\"status\":\"error\"}\n")
+            .await
+            .expect("it is read");
+        let error = client.next_line().await.expect_err("it says nothing");
+        assert_eq!(error.code(), ErrorCode::ForeignDaemon);
     }
 }

@@ -34,7 +34,7 @@ use crate::release::{Release, ReleaseKey};
 
 pub use deploy::{Deployed, Outgoing};
 pub use error::{DeployFailure, EngineError};
-pub use request::{DeployRequest, RollbackRequest};
+pub use request::{DeployRequest, RollbackRequest, check_id};
 pub use restart::RestartRequest;
 pub use source::ConfigSource;
 pub use status::Status;

@@ -64,7 +64,12 @@ fn is_id_character(character: char) -> bool {
     character.is_ascii_alphanumeric() || matches!(character, '.' | '_' | '-')
 }
 
-fn check_id(id: &str) -> Result<String, EngineError> {
+/// Whether this may be a release's id.
+///
+/// # Errors
+///
+/// It may not; the message says which ids are allowed.
+pub fn check_id(id: &str) -> Result<String, EngineError> {
     let fits = id.starts_with(|first: char| first.is_ascii_alphanumeric())
         && id.chars().all(is_id_character)
         && id.len() <= LONGEST_ID;

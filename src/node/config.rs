@@ -5,13 +5,17 @@ use std::path::{Path, PathBuf};
 use napi_derive::napi;
 use serde_json::{Value, json};
 
-use crate::config::{self, ConfigFile, Control, Origin, Principal, Problem};
+use crate::config::{self, ConfigFile, Content, Control, Origin, Principal, Problem};
 
-/// Where the config is, as `{path}` or `{error, code}`: the given path, or the first of the usual names in `cwd`.
+/// Where the config is: the given path, or the first of the usual names in `cwd`. As `{path}` for a module,
+/// `{path, value}` for JSON, and `{error, code}` for what cannot be read.
 #[napi]
 pub fn config_file(path: Option<String>, cwd: String) -> String {
-    match config::locate(path.as_deref().map(Path::new), Path::new(&cwd)) {
-        Ok(file) => json!({ "path": file.path }),
+    let found = config::locate(path.as_deref().map(Path::new), Path::new(&cwd))
+        .and_then(|file| Ok((config::read(&file)?, file)));
+    match found {
+        Ok((Content::Module, file)) => json!({ "path": file.path }),
+        Ok((Content::Json(value), file)) => json!({ "path": file.path, "value": value }),
         Err(error) => json!({ "error": error.to_string(), "code": error.code().as_str() }),
     }
     .to_string()

@@ -36,6 +36,8 @@ pub(super) struct Client {
     peer: SocketAddr,
     local: SocketAddr,
     traffic: Arc<Traffic>,
+    /// Whether there has been a request.
+    used: Cell<bool>,
     busy: Cell<bool>,
     /// Whether the response under way ends with the connection.
     until_close: Cell<bool>,
@@ -50,6 +52,8 @@ pub(super) struct Busy(Rc<Client>);
 /// What a client connection is doing, as far as its patience is concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
+    /// No byte of the first request: it may be on its way, so idle time has not begun.
+    Fresh,
     /// No byte of a next request.
     Idle,
     /// Part of a head.
@@ -72,16 +76,21 @@ pub(super) async fn serve(worker: Rc<Worker>, arrival: Arrival) {
         peer: arrival.peer,
         local,
         traffic,
+        used: Cell::new(false),
         busy: Cell::new(false),
         until_close: Cell::new(false),
         cut: RefCell::new(None),
         _load: arrival.load,
     });
     let service = service_fn(|request| {
+        client.used.set(true);
         let answer = forward::answer(Rc::clone(&worker), Rc::clone(&client), request);
         async move { Ok::<_, Infallible>(answer.await) }
     });
+    let idle_timeout = worker.settings().client_idle_timeout;
     let mut connection = http1::Builder::new()
+        // Without idle time the client is told with each answer that no other request is welcome.
+        .keep_alive(!idle_timeout.is_zero())
         .preserve_header_case(true)
         .auto_date_header(false)
         .max_buf_size(BUFFER_BYTES)
@@ -90,7 +99,7 @@ pub(super) async fn serve(worker: Rc<Worker>, arrival: Arrival) {
         .header_read_timeout(None)
         .serve_connection(TokioIo::new(watched), service)
         .with_upgrades();
-    let mut clock = pin!(Clock::new(worker.settings().client_idle_timeout));
+    let mut clock = pin!(Clock::new(idle_timeout));
 
     std::future::poll_fn(|context| {
         if Pin::new(&mut connection).poll(context).is_ready() {
@@ -143,8 +152,10 @@ impl Client {
             Phase::Busy
         } else if self.traffic.has_arrived() {
             Phase::Head
-        } else {
+        } else if self.used.get() {
             Phase::Idle
+        } else {
+            Phase::Fresh
         }
     }
 }
@@ -166,10 +177,14 @@ struct Clock {
 
 impl Clock {
     fn new(idle_timeout: Duration) -> Clock {
-        let sleep = Box::pin(tokio::time::sleep(idle_timeout));
+        let sleep = Box::pin(tokio::time::sleep(HEAD_TIMEOUT));
         Clock {
-            idle_timeout,
-            phase: Phase::Idle,
+            // Without idle time the connection ends by itself once its answer has left, which may take a while.
+            idle_timeout: match idle_timeout {
+                Duration::ZERO => HEAD_TIMEOUT,
+                some => some,
+            },
+            phase: Phase::Fresh,
             sleep,
         }
     }
@@ -177,7 +192,7 @@ impl Clock {
     fn limit(&self) -> Option<Duration> {
         match self.phase {
             Phase::Idle => Some(self.idle_timeout),
-            Phase::Head => Some(HEAD_TIMEOUT),
+            Phase::Fresh | Phase::Head => Some(HEAD_TIMEOUT),
             Phase::Busy => None,
         }
     }

@@ -264,5 +264,5 @@ fn the_command_line_restarts_too() {
     assert_eq!(answer["restarted"], json!(["worker#0", "worker#1"]));
     assert_ne!(pids(&daemon)["worker#0"], before["worker#0"]);
     let output = daemon.run(&["restart", "--policy", "proxied"]);
-    assert_eq!((output.status.code(), &output.stdout[..]), (Some(1), &b""[..]));
+    assert_eq!((output.status.code(), &output.stdout[..]), (Some(2), &b""[..]));
 }

@@ -102,7 +102,7 @@ pub const CONTROL: &[Field] = &[
 pub const PROXY: &[Field] = &[
     Field {
         name: "host",
-        shape: TEXT,
+        shape: Shape::Text(TextRule::Host),
         fallback: Fallback::Value(r#""127.0.0.1""#),
         example: r#"host: "127.0.0.1""#,
         about: "Address on which the proxy accepts connections.",
@@ -116,7 +116,7 @@ pub const PROXY: &[Field] = &[
     },
     Field {
         name: "upstreamHost",
-        shape: TEXT,
+        shape: Shape::Text(TextRule::Host),
         fallback: Fallback::Described("the same as proxy.host; 127.0.0.1 if that is 0.0.0.0 or ::"),
         example: r#"upstreamHost: "127.0.0.1""#,
         about: "Address under which the proxy reaches the proxied process.",
@@ -183,7 +183,7 @@ pub const PROXY: &[Field] = &[
         shape: AMOUNT,
         fallback: Fallback::Value("75000"),
         example: "clientIdleTimeoutMs: 75000",
-        about: "Milliseconds after which an idle client connection is closed.",
+        about: "Milliseconds after which an idle client connection is closed. 0 closes it after each answer.",
     },
     Field {
         name: "trustedProxies",

@@ -94,6 +94,8 @@ pub enum TextRule {
     Application,
     /// A process id: `#` separates it from the replica's number.
     ProcessId,
+    /// A host name or an address, without a port.
+    Host,
     /// The path of a request: begins with `/` and is made of visible ASCII characters.
     RequestPath,
 }

@@ -108,7 +108,7 @@ fn every_field_of_the_daemon_arrives() {
     })));
     assert_eq!(config.application, "shop");
     let expected = Control {
-        path: "/srv/ticket-server/shop.sock".into(),
+        path: "/srv/ticket-server/run/../shop.sock".into(),
         mode: Some(0o660),
         owner: Some(Principal::Name("deploy".to_owned())),
         group: Some(Principal::Id(33)),
