@@ -159,7 +159,12 @@ mod tests {
                     .spawn()
                     .expect("setsid is everywhere")
             };
-            Sleepers(name, (0..count).map(sleeper).collect())
+            let sleepers = Sleepers(name, (0..count).map(sleeper).collect());
+            // A host starts children in a session of their own; these take a moment to get there.
+            while !sleepers.1.iter().all(leads_a_session) {
+                std::thread::sleep(std::time::Duration::from_millis(5));
+            }
+            sleepers
         }
 
         fn kinships(&self) -> Vec<Kinship> {
@@ -177,6 +182,11 @@ mod tests {
                 child.wait().expect("a child of our own");
             }
         }
+    }
+
+    fn leads_a_session(child: &Child) -> bool {
+        let pid = nix::unistd::Pid::from_raw(child.id() as i32);
+        nix::unistd::getsid(Some(pid)) == Ok(pid)
     }
 
     fn token(name: &str, number: usize) -> String {
