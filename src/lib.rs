@@ -19,6 +19,8 @@ pub mod release;
 pub mod process;
 pub mod proxy;
 
+pub mod keeper;
+
 pub mod host;
 
 pub mod config;

@@ -12,6 +12,7 @@ const FLOORS: &[&[&str]] = &[
     &["daemon"],
     &["release"],
     &["process", "proxy"],
+    &["keeper"],
     &["host"],
     &["config"],
     &["events"],
@@ -254,6 +255,8 @@ fn only_the_command_line_names_clap() {
 fn only_control_turns_json_text_into_values_and_back() {
     let allowed = [
         "src/control/",
+        // What keeper and engine tell each other.
+        "src/keeper/message.rs",
         // Prints results that control has read.
         "src/cli/output.rs",
         // Reads config files and what Node makes of them.
@@ -297,7 +300,7 @@ fn json_is_built_only_where_it_leaves_the_program() {
 #[test]
 fn only_the_host_forks_signals_and_waits() {
     // The evaluator ends the Node that evaluates a config module.
-    let allowed = ["src/host/", "src/config/evaluate.rs"];
+    let allowed = ["src/host/", "src/keeper/", "src/config/evaluate.rs"];
     let functions = ["fork", "kill", "killpg", "waitid", "waitpid", "wait4", "pre_exec"];
     only_in(&allowed, "processes are reached through ProcessHost", |line| {
         functions.iter().any(|name| uses_function(line, name))
@@ -320,8 +323,8 @@ fn only_the_addon_replaces_its_process() {
 }
 
 #[test]
-fn unsafe_stays_in_the_host() {
-    only_in(&["src/host/"], "unsafe code belongs into src/host", |line| {
+fn unsafe_stays_in_the_host_and_the_keeper() {
+    only_in(&["src/host/", "src/keeper/"], "unsafe code belongs into src/host and src/keeper", |line| {
         has_word(line, "unsafe") || has_word(line, "unsafe_code")
     });
 }

@@ -21,6 +21,9 @@ pub(super) struct Arguments {
 pub(super) enum Command {
     /// Run the daemon in the foreground; its events are JSON lines on stdout.
     Daemon,
+    /// The part of the daemon that does the work; only the daemon itself starts it.
+    #[command(hide = true)]
+    Engine(EngineOptions),
     /// Start a release, check its health, switch traffic to it, and let the old one drain.
     Deploy(DeployOptions),
     /// Go back to the release that was active before, or to the one named.
@@ -63,6 +66,13 @@ pub(super) enum Json {
 /// The daemon's own rule, applied before it is asked.
 fn release_id(id: &str) -> Result<String, String> {
     check_id(id).map_err(|error| error.to_string())
+}
+
+#[derive(Debug, Args)]
+pub(super) struct EngineOptions {
+    /// The descriptor of the socket to the keeper.
+    #[arg(long, value_name = "DESCRIPTOR")]
+    pub socket: i32,
 }
 
 #[derive(Debug, Args)]

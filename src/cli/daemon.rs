@@ -1,4 +1,4 @@
-//! `rollbridge daemon`: the whole life of a daemon, from its config to its last log line.
+//! The engine of a daemon: its whole life, from its config to its last log line.
 
 use std::io::ErrorKind;
 use std::net::TcpListener;
@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::args::EngineOptions;
 use super::failure::Failure;
 use super::log_writer::LogWriter;
 use super::output;
@@ -18,12 +19,18 @@ use crate::control::socket::is_live;
 use crate::daemon::{ConfigSource, Engine, Start};
 use crate::error::{ErrorCode, plain};
 use crate::events::EventLog;
-use crate::host::DirectHost;
+use crate::keeper::{KeeperHost, inherited_socket};
 
 /// How long a daemon that is in our way may take to say who it is.
 const INTRODUCTION: Duration = Duration::from_secs(2);
 
-pub(super) async fn run(file: &ConfigFile) -> Result<(), Failure> {
+pub(super) async fn run(file: &ConfigFile, options: &EngineOptions) -> Result<(), Failure> {
+    // Before anything else is opened, so that the number still means what the keeper said.
+    let host = inherited_socket(options.socket).and_then(KeeperHost::connect);
+    let host = Arc::new(host.map_err(|error| {
+        let reason = plain(&error);
+        Failure::internal(format!("cannot reach the keeper: {reason}; start it with rollbridge daemon"))
+    })?);
     let Loaded { config, warnings, .. } = config::load(file).await?;
     warnings.iter().for_each(tell_warning);
     refuse_if_live(&config).await?;
@@ -34,16 +41,16 @@ pub(super) async fn run(file: &ConfigFile) -> Result<(), Failure> {
         config,
         source: ConfigSource::File(file.clone()),
         listener,
-        host: Arc::new(DirectHost::new()),
+        host: host.clone(),
         events: Arc::new(EventLog::new(log.sink())),
         environment: std::env::vars_os().collect(),
     };
-    let served = serve(start).await;
+    let served = serve(start, host).await;
     log.finish();
     served
 }
 
-async fn serve(start: Start) -> Result<(), Failure> {
+async fn serve(start: Start, host: Arc<KeeperHost>) -> Result<(), Failure> {
     // First of all: from here on no signal ends the daemon halfway.
     let signals = Signals::listen()
         .map_err(|error| Failure::internal(format!("cannot listen for signals: {error}")))?;
@@ -57,9 +64,22 @@ async fn serve(start: Start) -> Result<(), Failure> {
         }
     };
     let signals = tokio::spawn(signals.shut_down(engine.clone()));
+    let keeper_lost = {
+        let engine = engine.clone();
+        tokio::spawn(async move {
+            host.lost().await;
+            engine.shutdown().await;
+        })
+    };
     server.serve(engine).await;
     signals.abort();
-    Ok(())
+    match keeper_lost.is_finished() {
+        false => Ok(()),
+        true => Err(Failure::internal(
+            "the keeper process of the daemon has ended, so its processes were stopped; start the daemon again"
+                .to_owned(),
+        )),
+    }
 }
 
 /// The signals a daemon knows. Those that come before anybody acts on them are kept.

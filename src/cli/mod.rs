@@ -7,6 +7,7 @@ mod daemon;
 mod deploy;
 mod events;
 mod failure;
+mod keeper;
 mod log_writer;
 mod output;
 mod progress;
@@ -40,6 +41,10 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(u8::try_from(wrong.exit_code()).unwrap_or(2));
         }
     };
+    if matches!(arguments.command, Command::Daemon) {
+        // Before there is a runtime: the keeper has one thread.
+        return keeper::run(arguments.config.as_deref());
+    }
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return Failure::internal(format!("cannot start the runtime: {error}")).tell(None),
@@ -56,7 +61,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 async fn execute(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let file = locate(arguments.config.as_deref())?;
     let done = match &arguments.command {
-        Command::Daemon => daemon::run(&file).await,
+        Command::Daemon => unreachable!("a daemon begins as a keeper"),
+        Command::Engine(options) => daemon::run(&file, options).await,
         Command::Deploy(options) => deploy::run(&file, options).await,
         Command::Rollback(options) => rollback::run(&file, options).await,
         Command::Restart(options) => restart::run(&file, options).await,

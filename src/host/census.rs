@@ -42,7 +42,7 @@ pub struct Resident {
 
 /// Takes questions and answers all that wait with one look.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Census {
+pub struct Census {
     desk: Arc<Mutex<Desk>>,
 }
 
@@ -170,7 +170,10 @@ mod tests {
         fn kinships(&self) -> Vec<Kinship> {
             (0..)
                 .zip(&self.1)
-                .map(|(number, child)| Kinship::of_new(child.id() as i32, token(self.0, number)))
+                .map(|(number, child)| Kinship {
+                    leader: child.id() as i32,
+                    token: token(self.0, number),
+                })
                 .collect()
         }
     }

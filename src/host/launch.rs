@@ -16,15 +16,19 @@ use nix::unistd::{AccessFlags, faccessat};
 
 use super::{SpawnError, SpawnSpec};
 
-/// What came of a start: the leader's pid and the read ends of its output pipes.
-pub(super) struct Launched {
+/// What came of a start.
+#[derive(Debug)]
+pub struct Launched {
+    /// The leader's pid.
     pub pid: i32,
+    /// The read end of its standard output.
     pub stdout: OwnedFd,
+    /// The read end of its standard error.
     pub stderr: OwnedFd,
 }
 
 /// Starts `/bin/sh -c <command>`. The caller reaps the leader.
-pub(super) fn launch(spec: &SpawnSpec) -> Result<Launched, SpawnError> {
+pub fn launch(spec: &SpawnSpec) -> Result<Launched, SpawnError> {
     // The shell's own error would not say whether the folder or the shell was missing.
     can_be_entered(&spec.cwd).map_err(|source| SpawnError::Cwd {
         path: spec.cwd.clone(),
@@ -54,6 +58,28 @@ pub(super) fn launch(spec: &SpawnSpec) -> Result<Launched, SpawnError> {
         stdout: stdout.into(),
         stderr: stderr.into(),
     })
+}
+
+/// A descriptor that becomes readable when the child `pid` of this process ends, whoever reaps it. Only on Linux, from
+/// 5.3 on; elsewhere the end must be looked for.
+pub fn ends_readable(pid: i32) -> io::Result<OwnedFd> {
+    #[cfg(target_os = "linux")]
+    {
+        use std::os::fd::FromRawFd;
+        // SAFETY: a system call without pointers.
+        let descriptor = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
+        let descriptor = i32::try_from(descriptor).unwrap_or(-1);
+        if descriptor < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: the system just gave us this descriptor, and nobody else knows it.
+        Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = pid;
+        Err(io::ErrorKind::Unsupported.into())
+    }
 }
 
 /// A folder can be worked in without being readable: what counts is that one may go into it.

@@ -20,16 +20,11 @@ use super::Member;
 
 /// What a process is known by: its session and group (both named by the leader's pid) and its token.
 #[derive(Clone, Debug)]
-pub(super) struct Kinship {
+pub struct Kinship {
+    /// The leader's pid.
     pub leader: i32,
+    /// The value of `ROLLBRIDGE_INSTANCE`.
     pub token: String,
-}
-
-impl Kinship {
-    /// The kinship of a leader that was just started.
-    pub fn of_new(leader: i32, token: String) -> Kinship {
-        Kinship { leader, token }
-    }
 }
 
 /// One live process found by a survey.
@@ -145,6 +140,13 @@ fn asked_for_token(pid: i32, buffer: &mut Vec<u8>) -> Option<Option<Vec<u8>>> {
             .find_map(|variable| variable.strip_prefix(b"ROLLBRIDGE_INSTANCE="))
             .map(<[u8]>::to_vec),
     )
+}
+
+/// Whether the process `pid` carries `token` in its environment.
+#[cfg(target_os = "linux")]
+pub(super) fn carries_token(pid: i32, token: &str) -> bool {
+    let found = asked_for_token(pid, &mut Vec::new()).flatten();
+    found.is_some_and(|found| found == token.as_bytes())
 }
 
 /// Whether `member` is still the process it was when it was found.
@@ -281,6 +283,11 @@ pub(super) fn survey(kinships: &[&Kinship]) -> Vec<Vec<Found>> {
         Err(_) => Vec::new(),
     };
     kinships.iter().map(|kinship| group(kinship.leader)).collect()
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn carries_token(_: i32, _: &str) -> bool {
+    false
 }
 
 #[cfg(not(target_os = "linux"))]

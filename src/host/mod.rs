@@ -3,10 +3,11 @@
 //! This room never decides anything: it restarts nothing and stops nothing by itself.
 
 mod census;
-mod direct;
+pub mod kin;
 mod launch;
 mod listeners;
 mod members;
+mod output;
 
 use std::ffi::OsString;
 use std::fmt;
@@ -15,7 +16,6 @@ use std::io;
 use std::path::PathBuf;
 use std::pin::Pin;
 
-use bytes::Bytes;
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use thiserror::Error;
@@ -23,9 +23,11 @@ use tokio::sync::mpsc;
 
 use crate::error::plain;
 
-pub use census::{Depth, Resident, Usage};
-pub use direct::DirectHost;
+pub use census::{Census, Depth, Resident, Usage};
+pub use launch::{Launched, ends_readable, launch};
 pub use listeners::{Listener, listeners};
+pub use members::Kinship;
+pub use output::{CUT_MARK, LONGEST_LINE_BYTES, Log, LogLine, Writer};
 
 /// What to start: `/bin/sh -c <command>` in a session and process group of its own.
 #[derive(Clone, PartialEq)]
@@ -62,17 +64,9 @@ pub struct Child {
     pub id: ChildId,
     /// The leader's process id, which is the group's and the session's id too.
     pub pid: i32,
-    /// Output and exit, in the order they happened.
-    pub events: mpsc::Receiver<ChildEvent>,
-}
-
-/// What a child does.
-#[derive(Clone, Debug, PartialEq)]
-pub enum ChildEvent {
-    /// It wrote something.
-    Output(Stream, Bytes),
-    /// Its leader ended; all that the leader wrote has been delivered before this.
-    Exited(Exit),
+    /// The leader's exit, told once all that the leader wrote is in the log. The channel ends when nobody is left who
+    /// could write.
+    pub exit: mpsc::Receiver<Exit>,
 }
 
 /// One of a child's two output streams.
@@ -101,6 +95,8 @@ pub enum Exit {
     Code(i32),
     /// This signal ended it.
     Signal(i32),
+    /// The keeper went away, and with it the answer.
+    Unknown,
 }
 
 impl Exit {
@@ -108,14 +104,14 @@ impl Exit {
     pub fn code(self) -> Option<i32> {
         match self {
             Exit::Code(code) => Some(code),
-            Exit::Signal(_) => None,
+            Exit::Signal(_) | Exit::Unknown => None,
         }
     }
 
     /// The name of the signal that ended it, such as `SIGKILL`.
     pub fn signal_name(self) -> Option<String> {
         match self {
-            Exit::Code(_) => None,
+            Exit::Code(_) | Exit::Unknown => None,
             Exit::Signal(number) => Some(match Signal::try_from(number) {
                 Ok(signal) => signal.as_str().to_owned(),
                 Err(_) => format!("SIG{number}"),
@@ -128,6 +124,7 @@ impl fmt::Display for Exit {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Exit::Code(code) => write!(formatter, "exited with code {code}"),
+            Exit::Unknown => formatter.write_str("ended in a way nobody knows"),
             Exit::Signal(_) => {
                 write!(
                     formatter,
@@ -159,6 +156,9 @@ pub enum SpawnError {
         /// What the system said of it.
         source: io::Error,
     },
+    /// The keeper is gone, and nobody else starts processes.
+    #[error("the keeper process is gone; start the daemon again")]
+    KeeperGone,
     /// The shell could not be started.
     #[error("cannot start /bin/sh: {}", reason(.0))]
     Shell(#[source] io::Error),
@@ -195,8 +195,8 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// Starts and signals managed processes. The only way from the rest of the daemon to a process.
 pub trait ProcessHost: fmt::Debug + Send + Sync {
-    /// Starts a child.
-    fn spawn(&self, spec: SpawnSpec) -> BoxFuture<'_, Result<Child, SpawnError>>;
+    /// Starts a child, whose output goes to `log`.
+    fn spawn(&self, spec: SpawnSpec, log: Log) -> BoxFuture<'_, Result<Child, SpawnError>>;
 
     /// Sends a signal to every live member of the child, and has those that are halted (SIGSTOP) go on, since they
     /// could not act on it otherwise. No member left is no error.

@@ -1,14 +1,12 @@
 //! Running one life-cycle hook: a child of its own, bounded in time, whose output joins the process's.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
 use super::lifecycle::Hook;
-use super::output::{Output, Writer};
-use crate::clock::Timestamp;
-use crate::host::{Child, ChildEvent, Exit, ProcessHost, SpawnError, SpawnSpec, Stream};
+use crate::host::{Child, Exit, Log, ProcessHost, SpawnError, SpawnSpec};
 
 /// Why a hook counts as failed, in words for an event.
 pub(super) type Failure = String;
@@ -27,11 +25,11 @@ impl RunningHook {
         host: Arc<dyn ProcessHost>,
         spec: SpawnSpec,
         limit: Duration,
-        output: Arc<Mutex<Output>>,
+        log: Log,
     ) -> RunningHook {
         RunningHook {
             hook,
-            task: tokio::spawn(run(host, spec, limit, output)),
+            task: tokio::spawn(run(host, spec, limit, log)),
         }
     }
 
@@ -76,9 +74,9 @@ async fn run(
     host: Arc<dyn ProcessHost>,
     spec: SpawnSpec,
     limit: Duration,
-    output: Arc<Mutex<Output>>,
+    log: Log,
 ) -> Result<(), Failure> {
-    match tokio::time::timeout(limit, to_its_end(host, spec, output)).await {
+    match tokio::time::timeout(limit, to_its_end(host, spec, log)).await {
         Ok(Ok(Exit::Code(0))) => Ok(()),
         Ok(Ok(exit)) => Err(exit.to_string()),
         Ok(Err(error)) => Err(error.to_string()),
@@ -89,39 +87,9 @@ async fn run(
 async fn to_its_end(
     host: Arc<dyn ProcessHost>,
     spec: SpawnSpec,
-    output: Arc<Mutex<Output>>,
+    log: Log,
 ) -> Result<Exit, SpawnError> {
-    let child = host.spawn(spec).await?;
+    let child = host.spawn(spec, log).await?;
     let mut running = EndOnDrop { host, child };
-    let mut lines = Lines {
-        output,
-        writer: Writer::default(),
-    };
-    while let Some(event) = running.child.events.recv().await {
-        match event {
-            ChildEvent::Output(stream, bytes) => lines.push(stream, &bytes),
-            ChildEvent::Exited(exit) => return Ok(exit),
-        }
-    }
-    Ok(Exit::Code(-1))
-}
-
-/// What the hook says, among the output of its process. A line it has begun is told however it ends.
-struct Lines {
-    output: Arc<Mutex<Output>>,
-    writer: Writer,
-}
-
-impl Lines {
-    fn push(&mut self, stream: Stream, bytes: &[u8]) {
-        let mut output = self.output.lock().unwrap_or_else(PoisonError::into_inner);
-        output.push_of(&mut self.writer, stream, bytes, Timestamp::now());
-    }
-}
-
-impl Drop for Lines {
-    fn drop(&mut self) {
-        let mut output = self.output.lock().unwrap_or_else(PoisonError::into_inner);
-        output.finish_of(std::mem::take(&mut self.writer), Timestamp::now());
-    }
+    Ok(running.child.exit.recv().await.unwrap_or(Exit::Unknown))
 }

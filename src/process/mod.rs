@@ -7,12 +7,11 @@ mod hook;
 mod launch;
 pub mod lifecycle;
 pub mod memory;
-mod output;
 pub mod restart;
 mod supervisor;
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -21,11 +20,11 @@ use crate::clock::Timestamp;
 use crate::config::Policy;
 use crate::error::ErrorCode;
 use crate::events::EventLog;
-use crate::host::{BoxFuture, ChildId, Depth, Exit, Member, ProcessHost, Usage};
+use crate::host::{BoxFuture, ChildId, Depth, Exit, Log, Member, ProcessHost, Usage};
 
+pub use crate::host::LogLine;
 pub use launch::{Launch, Scope};
 pub use lifecycle::{Rules, StartReason};
-pub use output::{LogLine, Output};
 
 /// What names a managed process.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -168,7 +167,7 @@ pub struct ManagedProcess {
     host: Arc<dyn ProcessHost>,
     commands: mpsc::UnboundedSender<Command>,
     status: watch::Receiver<Status>,
-    output: Arc<Mutex<Output>>,
+    log: Log,
 }
 
 impl ManagedProcess {
@@ -180,7 +179,7 @@ impl ManagedProcess {
         restarts_allowed: bool,
     ) -> ManagedProcess {
         let identity = Arc::new(launch.identity());
-        let output = Arc::new(Mutex::new(Output::new(launch.output_lines())));
+        let log = Log::new(launch.output_lines());
         let (commands, inbox) = mpsc::unbounded_channel();
         let (publish, status) = watch::channel(supervisor::first_status(&launch));
         supervisor::spawn(supervisor::Setting {
@@ -190,7 +189,7 @@ impl ManagedProcess {
             launch,
             restarts_allowed,
             publish,
-            output: output.clone(),
+            log: log.clone(),
             inbox,
         });
         ManagedProcess {
@@ -198,7 +197,7 @@ impl ManagedProcess {
             host,
             commands,
             status,
-            output,
+            log,
         }
     }
 
@@ -227,12 +226,7 @@ impl ManagedProcess {
 
     /// Its recent output, oldest line first.
     pub fn logs(&self) -> Vec<LogLine> {
-        self.output
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .lines()
-            .cloned()
-            .collect()
+        self.log.lines()
     }
 
     /// Starts it, waiting for a running stop; returns once it is spawned.

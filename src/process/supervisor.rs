@@ -8,7 +8,7 @@ mod starting;
 mod tests;
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -21,11 +21,10 @@ use super::hook::RunningHook;
 use super::launch::{Launch, new_token};
 use super::lifecycle::{Action, Hook, Input, Life, State};
 use super::memory::MemoryCheck;
-use super::output::Output;
 use super::{Command, Condition, Identity, StartError, Status};
-use crate::clock::{SteadyClock, Timestamp};
+use crate::clock::SteadyClock;
 use crate::events::{EventLog, Milestone};
-use crate::host::{ChildEvent, ProcessHost};
+use crate::host::{Exit, Log, ProcessHost};
 
 /// How long the pipes may take to end once every member is gone; only a stranger who holds one makes it that long.
 const LAST_WORDS: Duration = Duration::from_millis(50);
@@ -38,7 +37,7 @@ pub(super) struct Setting {
     pub launch: Launch,
     pub restarts_allowed: bool,
     pub publish: watch::Sender<Status>,
-    pub output: Arc<Mutex<Output>>,
+    pub log: Log,
     pub inbox: mpsc::UnboundedReceiver<Command>,
 }
 
@@ -112,7 +111,7 @@ impl Supervisor {
                         Some(Input::Stop)
                     }
                 },
-                event = next_event(&mut self.child) => self.take_event(event),
+                exit = next_exit(&mut self.child) => self.take_exit(exit),
                 (hook, outcome) = next_hook_end(&mut self.hook) => Some(self.take_hook_end(hook, outcome)),
                 rss_bytes = next_measurement(&mut self.memory, &*self.setting.host) => self.take_measurement(rss_bytes),
                 () = wait_until(self.wake) => {
@@ -163,30 +162,22 @@ impl Supervisor {
         }
     }
 
-    fn take_event(&mut self, event: Option<ChildEvent>) -> Option<Input> {
+    /// Takes in the leader's exit, or that nobody is left who could write.
+    fn take_exit(&mut self, exit: Option<Exit>) -> Option<Input> {
         let current = self.child.as_mut()?;
-        match event {
-            Some(ChildEvent::Output(stream, bytes)) => {
-                locked(&self.setting.output).push(stream, &bytes, Timestamp::now());
-                None
-            }
-            Some(ChildEvent::Exited(exit)) => {
-                current.leader_ended = true;
-                if let Some(look) = &mut self.look {
-                    *look = Look::soon();
-                }
-                let (id, pid) = (current.child.id, current.child.pid);
-                locked(&self.setting.output).finish(Timestamp::now());
-                self.report_exit(pid, exit);
-                Some(Input::LeaderExited {
-                    alone: self.setting.host.members(id).is_empty(),
-                })
-            }
-            None => {
-                current.silent = true;
-                None
-            }
+        let Some(exit) = exit else {
+            current.silent = true;
+            return None;
+        };
+        current.leader_ended = true;
+        if let Some(look) = &mut self.look {
+            *look = Look::soon();
         }
+        let (id, pid) = (current.child.id, current.child.pid);
+        self.report_exit(pid, exit);
+        Some(Input::LeaderExited {
+            alone: self.setting.host.members(id).is_empty(),
+        })
     }
 
     fn take_hook_end(&mut self, hook: Hook, outcome: Result<(), String>) -> Input {
@@ -316,7 +307,7 @@ impl Supervisor {
             host,
             spec,
             limit,
-            self.setting.output.clone(),
+            self.setting.log.clone(),
         ));
         None
     }
@@ -354,23 +345,17 @@ impl Supervisor {
         if let Some(mut current) = self.child.take() {
             // Nobody is left to write, so the pipes come to their end: what others than the leader said last is still
             // in there.
-            let output = self.setting.output.clone();
-            let rest = async {
-                while let Some(event) = current.child.events.recv().await {
-                    if let ChildEvent::Output(stream, bytes) = event {
-                        locked(&output).push(stream, &bytes, Timestamp::now());
-                    }
-                }
-            };
+            let silence = async { while current.child.exit.recv().await.is_some() {} };
             // A stranger may hold a pipe open for as long as it likes.
-            let _ = tokio::time::timeout(LAST_WORDS, rest).await;
-            locked(&self.setting.output).finish(Timestamp::now());
+            let _ = tokio::time::timeout(LAST_WORDS, silence).await;
             self.setting.host.forget(current.child.id);
         }
         self.setting.publish.send_modify(|status| {
             status.child = None;
             status.pid = None;
         });
+        // In the same moment: nobody is to see it running without a pid.
+        self.publish();
     }
 
     fn rest(&mut self) {
@@ -397,13 +382,9 @@ impl Supervisor {
     }
 }
 
-fn locked(output: &Mutex<Output>) -> MutexGuard<'_, Output> {
-    output.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-async fn next_event(current: &mut Option<Current>) -> Option<ChildEvent> {
+async fn next_exit(current: &mut Option<Current>) -> Option<Exit> {
     match current {
-        Some(current) if !current.silent => current.child.events.recv().await,
+        Some(current) if !current.silent => current.child.exit.recv().await,
         _ => std::future::pending().await,
     }
 }

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use rollbridge::config::{self, Origin};
 use rollbridge::events::EventLog;
-use rollbridge::host::{DirectHost, Usage};
+use rollbridge::host::Usage;
+use rollbridge::keeper::KeeperHost;
 use rollbridge::process::{Condition, Launch, ManagedProcess, Scope, StartReason, Status};
 use serde_json::{Value, json};
 
@@ -53,7 +54,7 @@ impl Cage {
         };
         let launch = Launch::single(config.process("animal").unwrap(), &Arc::new(scope));
         let events = Arc::new(EventLog::new(|_| ()));
-        let host = Arc::new(DirectHost::new());
+        let host = Arc::new(KeeperHost::in_this_process().expect("a thread"));
         Cage {
             process: ManagedProcess::supervise(host, events.clone(), launch, true),
             events,

@@ -60,7 +60,7 @@ impl Supervisor {
         let child = self
             .setting
             .host
-            .spawn(spec.clone())
+            .spawn(spec.clone(), self.setting.log.clone())
             .await
             .map_err(|error| error.to_string())?;
         let (id, pid) = (child.id, child.pid);

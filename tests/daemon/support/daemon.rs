@@ -175,11 +175,21 @@ impl Daemon {
         std::fs::read_to_string(self.folder().join("stderr")).unwrap_or_default()
     }
 
-    /// The processes that the daemon started, directly or not, and that live.
+    /// The processes that the daemon started, directly or not, and that live; its own two do not count.
     pub fn living(&self) -> Vec<i32> {
+        let engine = self.engine();
         let mut pids = self.tagged();
-        pids.retain(|pid| *pid != self.pid());
+        pids.retain(|pid| *pid != self.pid() && Some(*pid) != engine);
         pids
+    }
+
+    /// The pid of the engine, if it lives: the child of the daemon that is the daemon's own program.
+    pub fn engine(&self) -> Option<i32> {
+        let program = |pid: i32| std::fs::read_link(format!("/proc/{pid}/exe")).ok();
+        let own = program(self.pid())?;
+        let children = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", self.pid())).ok()?;
+        let mut children = children.split_ascii_whitespace().filter_map(|pid| pid.parse().ok());
+        children.find(|pid| program(*pid).as_ref() == Some(&own))
     }
 
     /// Asserts that nothing runs of what the daemon started.

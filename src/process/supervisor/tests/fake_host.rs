@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::host::{
-    BoxFuture, Child, ChildEvent, ChildId, Depth, Exit, Member, ProcessHost, SignalError, SpawnError,
+    BoxFuture, Child, ChildId, Depth, Exit, Log, Member, ProcessHost, SignalError, SpawnError,
     SpawnSpec, Usage,
 };
 
@@ -38,7 +38,7 @@ struct State {
 struct FakeChild {
     command: String,
     /// Gone once nobody is left who could write.
-    events: Option<mpsc::Sender<ChildEvent>>,
+    events: Option<mpsc::Sender<Exit>>,
     leader_lives: bool,
     others: usize,
 }
@@ -89,7 +89,7 @@ impl FakeHost {
         child.leader_lives = false;
         if let Some(events) = &child.events {
             // Nobody hears it if the supervisor has lost interest.
-            let _ = events.try_send(ChildEvent::Exited(exit));
+            let _ = events.try_send(exit);
         }
         if child.others == 0 {
             child.events = None;
@@ -98,7 +98,7 @@ impl FakeHost {
 }
 
 impl ProcessHost for FakeHost {
-    fn spawn(&self, spec: SpawnSpec) -> BoxFuture<'_, Result<Child, SpawnError>> {
+    fn spawn(&self, spec: SpawnSpec, _: Log) -> BoxFuture<'_, Result<Child, SpawnError>> {
         Box::pin(async move {
             tokio::time::sleep(self.spawn_takes).await;
             if spec.command.contains("broken") {
@@ -106,7 +106,7 @@ impl ProcessHost for FakeHost {
                 return Err(SpawnError::Shell(std::io::ErrorKind::NotFound.into()));
             }
             self.note(format!("spawn {}", spec.command));
-            let (sender, events) = mpsc::channel(16);
+            let (sender, exit) = mpsc::channel(1);
             let word = |name: &str| {
                 let mut words = spec.command.split(' ');
                 words.find_map(|word| word.strip_prefix(name)?.strip_prefix(':'))
@@ -134,7 +134,7 @@ impl ProcessHost for FakeHost {
                 });
             }
             let pid = 1000 + number as i32;
-            Ok(Child { id, pid, events })
+            Ok(Child { id, pid, exit })
         })
     }
 

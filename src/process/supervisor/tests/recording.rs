@@ -24,7 +24,7 @@ mod replay {
 
     use super::super::stage::{Stage, launch};
     use super::ENTRIES;
-    use crate::host::DirectHost;
+    use crate::keeper::KeeperHost;
     use crate::process::lifecycle::{Life, Rules};
     use crate::process::{Condition, StartReason};
 
@@ -40,7 +40,7 @@ mod replay {
             "gracefulStopMs": 50,
             "lifecycle": { "quietCommand": "echo quiet", "drainCommand": "exit 1", "drainTimeoutMs": 1000 },
         });
-        let host = Arc::new(DirectHost::new());
+        let host = Arc::new(KeeperHost::in_this_process().expect("a thread"));
         let stage = Stage::new(host, fields.clone());
         stage.process.start(StartReason::Deploy).await.unwrap();
         stage.process.restart(StartReason::Manual).await.unwrap();

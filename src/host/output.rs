@@ -1,9 +1,10 @@
 //! What a process says: bytes become whole, numbered lines, and the last ones are kept.
 
 use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::Stream;
 use crate::clock::Timestamp;
-use crate::host::Stream;
 
 /// A longer line is cut here.
 pub const LONGEST_LINE_BYTES: usize = 64 * 1024;
@@ -79,86 +80,77 @@ fn without_begun_character(bytes: &[u8]) -> &[u8] {
 
 /// What somebody writes on two streams, cut into lines. Every writer has its own: what one begins is never continued by
 /// another.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Writer {
     stdout: Splitter,
     stderr: Splitter,
 }
 
 impl Writer {
-    fn splitter(&mut self, stream: Stream) -> &mut Splitter {
-        match stream {
+    /// Takes in what was written on `stream`, and emits every line that is whole by now.
+    pub fn push(&mut self, stream: Stream, bytes: &[u8], emit: impl FnMut(String)) {
+        let splitter = match stream {
             Stream::Stdout => &mut self.stdout,
             Stream::Stderr => &mut self.stderr,
+        };
+        splitter.push(bytes, emit);
+    }
+
+    /// Emits what was begun on both streams: the writer is gone.
+    pub fn finish(&mut self, mut emit: impl FnMut(Stream, String)) {
+        if let Some(line) = self.stdout.finish() {
+            emit(Stream::Stdout, line);
+        }
+        if let Some(line) = self.stderr.finish() {
+            emit(Stream::Stderr, line);
         }
     }
 }
 
-/// The recent output of one process.
+/// The recent output of one managed process; clones are handles on the same one.
 #[derive(Clone, Debug)]
-pub struct Output {
-    own: Writer,
-    kept: VecDeque<LogLine>,
+pub struct Log(Arc<Mutex<Kept>>);
+
+#[derive(Debug)]
+struct Kept {
+    lines: VecDeque<LogLine>,
     most_lines: usize,
     next_seq: u64,
 }
 
-impl Output {
+impl Log {
     /// Keeps the last `most_lines` lines.
-    pub fn new(most_lines: usize) -> Output {
-        Output {
-            own: Writer::default(),
-            kept: VecDeque::new(),
+    pub fn new(most_lines: usize) -> Log {
+        Log(Arc::new(Mutex::new(Kept {
+            lines: VecDeque::new(),
             most_lines,
             next_seq: 1,
+        })))
+    }
+
+    /// Takes in a whole line, and gives it its number.
+    pub fn keep(&self, stream: Stream, line: String, at: Timestamp) {
+        let mut kept = self.kept();
+        if kept.lines.len() == kept.most_lines {
+            kept.lines.pop_front();
         }
-    }
-
-    /// Takes in what the process wrote on `stream`, read at `now`.
-    pub fn push(&mut self, stream: Stream, bytes: &[u8], now: Timestamp) {
-        let mut own = std::mem::take(&mut self.own);
-        self.push_of(&mut own, stream, bytes, now);
-        self.own = own;
-    }
-
-    /// Ends what the process has begun on both streams: it is gone.
-    pub fn finish(&mut self, now: Timestamp) {
-        let own = std::mem::take(&mut self.own);
-        self.finish_of(own, now);
-    }
-
-    /// Takes in what another `writer`, such as a hook, wrote on `stream`.
-    pub fn push_of(&mut self, writer: &mut Writer, stream: Stream, bytes: &[u8], now: Timestamp) {
-        writer
-            .splitter(stream)
-            .push(bytes, |line| self.keep(stream, line, now));
-    }
-
-    /// Ends what another writer has begun: it is gone.
-    pub fn finish_of(&mut self, mut writer: Writer, now: Timestamp) {
-        for stream in [Stream::Stdout, Stream::Stderr] {
-            if let Some(line) = writer.splitter(stream).finish() {
-                self.keep(stream, line, now);
-            }
-        }
-    }
-
-    /// The kept lines, oldest first.
-    pub fn lines(&self) -> impl Iterator<Item = &LogLine> {
-        self.kept.iter()
-    }
-
-    fn keep(&mut self, stream: Stream, line: String, at: Timestamp) {
-        if self.kept.len() == self.most_lines {
-            self.kept.pop_front();
-        }
-        self.kept.push_back(LogLine {
-            seq: self.next_seq,
+        let seq = kept.next_seq;
+        kept.next_seq += 1;
+        kept.lines.push_back(LogLine {
+            seq,
             at,
             stream,
             line,
         });
-        self.next_seq += 1;
+    }
+
+    /// The kept lines, oldest first.
+    pub fn lines(&self) -> Vec<LogLine> {
+        self.kept().lines.iter().cloned().collect()
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -169,28 +161,52 @@ mod tests {
 
     const NOW: Timestamp = Timestamp::EPOCH;
 
-    fn texts(output: &Output) -> Vec<&str> {
-        output.lines().map(|line| line.line.as_str()).collect()
+    /// A log and the one who writes into it.
+    struct Output {
+        own: Writer,
+        log: Log,
+    }
+
+    impl Output {
+        fn new(most_lines: usize) -> Output {
+            Output {
+                own: Writer::default(),
+                log: Log::new(most_lines),
+            }
+        }
+
+        fn push(&mut self, stream: Stream, bytes: &[u8]) {
+            self.own
+                .push(stream, bytes, |line| self.log.keep(stream, line, NOW));
+        }
+
+        fn finish(&mut self) {
+            self.own.finish(|stream, line| self.log.keep(stream, line, NOW));
+        }
+    }
+
+    fn texts(output: &Output) -> Vec<String> {
+        output.log.lines().into_iter().map(|line| line.line).collect()
     }
 
     #[test]
     fn a_line_split_over_two_writes_stays_one_line() {
         let mut output = Output::new(10);
-        output.push(Stream::Stdout, b"hel", NOW);
-        output.push(Stream::Stderr, b"oops\n", NOW);
-        output.push(Stream::Stdout, b"lo\r\nlast words", NOW);
+        output.push(Stream::Stdout, b"hel");
+        output.push(Stream::Stderr, b"oops\n");
+        output.push(Stream::Stdout, b"lo\r\nlast words");
         assert_eq!(texts(&output), ["oops", "hello"]);
-        output.finish(NOW);
-        output.finish(NOW);
+        output.finish();
+        output.finish();
         assert_eq!(texts(&output), ["oops", "hello", "last words"]);
-        let numbers: Vec<u64> = output.lines().map(|line| line.seq).collect();
+        let numbers: Vec<u64> = output.log.lines().iter().map(|line| line.seq).collect();
         assert_eq!(numbers, [1, 2, 3]);
     }
 
     #[test]
     fn keeps_only_the_last_lines() {
         let mut output = Output::new(2);
-        output.push(Stream::Stdout, b"a\nb\n\nc\n", NOW);
+        output.push(Stream::Stdout, b"a\nb\n\nc\n");
         assert_eq!(texts(&output), ["", "c"]);
     }
 
@@ -198,10 +214,10 @@ mod tests {
     fn an_endless_line_is_cut_and_costs_bounded_memory() {
         let mut output = Output::new(2);
         for _ in 0..1000 {
-            output.push(Stream::Stdout, &[b'x'; 4096], NOW);
+            output.push(Stream::Stdout, &[b'x'; 4096]);
             assert!(output.own.stdout.begun.len() <= LONGEST_LINE_BYTES);
         }
-        output.push(Stream::Stdout, b"\nshort\n", NOW);
+        output.push(Stream::Stdout, b"\nshort\n");
         let lines = texts(&output);
         assert_eq!(lines[0].len(), LONGEST_LINE_BYTES + CUT_MARK.len());
         assert!(lines[0].ends_with(CUT_MARK));
@@ -211,8 +227,8 @@ mod tests {
     #[test]
     fn a_line_of_just_the_limit_is_whole() {
         let mut output = Output::new(1);
-        output.push(Stream::Stdout, &[b'x'; LONGEST_LINE_BYTES], NOW);
-        output.push(Stream::Stdout, b"\n", NOW);
+        output.push(Stream::Stdout, &[b'x'; LONGEST_LINE_BYTES]);
+        output.push(Stream::Stdout, b"\n");
         assert_eq!(texts(&output)[0].len(), LONGEST_LINE_BYTES);
     }
 
@@ -222,9 +238,10 @@ mod tests {
             for shift in 0..4 {
                 let text = "y".repeat(shift) + &character.repeat(LONGEST_LINE_BYTES + 1);
                 let mut output = Output::new(1);
-                output.push(Stream::Stdout, text.as_bytes(), NOW);
-                output.push(Stream::Stdout, b"\n", NOW);
-                let line = texts(&output)[0].strip_suffix(CUT_MARK).expect("a mark");
+                output.push(Stream::Stdout, text.as_bytes());
+                output.push(Stream::Stdout, b"\n");
+                let lines = texts(&output);
+                let line = lines[0].strip_suffix(CUT_MARK).expect("a mark");
                 assert!(text.starts_with(line), "{character} {shift}");
                 assert!(LONGEST_LINE_BYTES - line.len() < character.len());
             }
@@ -234,19 +251,22 @@ mod tests {
     #[test]
     fn what_a_hook_begins_is_not_continued_by_the_process() {
         let mut output = Output::new(10);
-        let mut hook = Writer::default();
-        output.push(Stream::Stdout, b"half a", NOW);
-        output.push_of(&mut hook, Stream::Stdout, b"qui", NOW);
-        output.push(Stream::Stdout, b" line\n", NOW);
-        output.push_of(&mut hook, Stream::Stdout, b"et", NOW);
-        output.finish_of(hook, NOW);
+        let mut hook = Output {
+            own: Writer::default(),
+            log: output.log.clone(),
+        };
+        output.push(Stream::Stdout, b"half a");
+        hook.push(Stream::Stdout, b"qui");
+        output.push(Stream::Stdout, b" line\n");
+        hook.push(Stream::Stdout, b"et");
+        hook.finish();
         assert_eq!(texts(&output), ["half a line", "quiet"]);
     }
 
     #[test]
     fn invalid_utf8_is_replaced() {
         let mut output = Output::new(1);
-        output.push(Stream::Stdout, b"caf\xe9\n", NOW);
+        output.push(Stream::Stdout, b"caf\xe9\n");
         assert_eq!(texts(&output), ["caf\u{fffd}"]);
     }
 
@@ -260,11 +280,11 @@ mod tests {
             let mut output = Output::new(100);
             let mut from = 0;
             for cut in cuts {
-                output.push(Stream::Stdout, &bytes[from..cut], NOW);
+                output.push(Stream::Stdout, &bytes[from..cut]);
                 from = cut;
             }
-            output.finish(NOW);
-            prop_assert_eq!(texts(&output), text.lines().collect::<Vec<_>>());
+            output.finish();
+            prop_assert_eq!(texts(&output), text.lines().map(str::to_owned).collect::<Vec<_>>());
         }
     }
 }

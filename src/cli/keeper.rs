@@ -1,0 +1,29 @@
+//! `rollbridge daemon`, seen from outside: a keeper, which starts the engine.
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::ExitCode;
+
+use super::failure::Failure;
+use crate::error::plain;
+use crate::keeper::{EngineEnd, keep_engine};
+
+/// Runs until the engine has ended, and ends as it did.
+pub(super) fn run(config: Option<&Path>) -> ExitCode {
+    let arguments = |socket: i32| {
+        let socket = socket.to_string();
+        let mut arguments: Vec<OsString> = ["engine", "--socket", &socket].map(OsString::from).to_vec();
+        if let Some(config) = config {
+            arguments.extend(["--config".into(), config.into()]);
+        }
+        arguments
+    };
+    match keep_engine(arguments) {
+        Ok(EngineEnd::Exited(status)) => ExitCode::from(status),
+        Ok(EngineEnd::Killed(signal)) => Failure::internal(format!(
+            "the engine of the daemon was ended by signal {signal}, and its processes were stopped; start the daemon again"
+        ))
+        .tell(None),
+        Err(error) => Failure::internal(format!("cannot start the engine of the daemon: {}", plain(&error))).tell(None),
+    }
+}

@@ -1,0 +1,81 @@
+//! Signalling, listing and reaping the processes that belong together.
+//!
+//! A leader that ended stays a zombie until it is reaped: so its pid, which names the group and the session, cannot be
+//! given to a stranger while somebody may still signal it.
+
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+use nix::unistd::Pid;
+
+use super::members::{carries_token, is_same, scan};
+use super::{Exit, Kinship, Member, SignalError};
+
+/// Sends a signal to every live member, and has those that are halted (SIGSTOP) go on. The leader must not be reaped yet.
+pub fn signal(kinship: &Kinship, signal: Signal) -> Result<(), SignalError> {
+    // One call for the whole group, so that no fork slips through; the leader's zombie keeps the group's id ours.
+    let outcome = match killpg(Pid::from_raw(kinship.leader), signal) {
+        // Nobody left, or (macOS) only zombies.
+        Err(Errno::ESRCH | Errno::EPERM) | Ok(()) => Ok(()),
+        Err(errno) => Err(SignalError {
+            signal,
+            pid: kinship.leader,
+            source: errno.into(),
+        }),
+    };
+    for found in scan(kinship) {
+        if !found.in_group && is_same(found.member) {
+            // Gone meanwhile, or no longer ours to signal: either way there is nothing to do about it here.
+            let _ = kill(Pid::from_raw(found.member.pid), signal);
+        }
+        if found.halted && signal != Signal::SIGKILL && is_same(found.member) {
+            let _ = kill(Pid::from_raw(found.member.pid), Signal::SIGCONT);
+        }
+    }
+    outcome
+}
+
+/// The live members.
+pub fn members(kinship: &Kinship) -> Vec<Member> {
+    scan(kinship).into_iter().map(|found| found.member).collect()
+}
+
+/// The live members that prove to belong by the token in their environment: all that may be signalled once the leader may
+/// have been reaped by somebody else, and its number given to a stranger.
+pub fn proven_members(kinship: &Kinship) -> Vec<Member> {
+    let mut members = members(kinship);
+    members.retain(|member| carries_token(member.pid, &kinship.token) && is_same(*member));
+    members
+}
+
+/// Sends a signal to one member, if it is still the process that was found.
+pub fn signal_one(member: Member, signal: Signal) {
+    if is_same(member) {
+        // Gone meanwhile, or no longer ours to signal: either way there is nothing to do about it here.
+        let _ = kill(Pid::from_raw(member.pid), signal);
+    }
+}
+
+/// How the child `pid` of this process ended, if it has; it stays a zombie.
+pub fn exit_of(pid: i32) -> Option<Exit> {
+    let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT | WaitPidFlag::WNOHANG;
+    loop {
+        match waitid(Id::Pid(Pid::from_raw(pid)), flags) {
+            Ok(WaitStatus::Exited(_, code)) => return Some(Exit::Code(code)),
+            Ok(WaitStatus::Signaled(_, signal, _)) => return Some(Exit::Signal(signal as i32)),
+            Err(Errno::EINTR) => {}
+            Ok(_) => return None,
+            // Somebody else has reaped it, or its signal has no name.
+            Err(_) => return Some(Exit::Unknown),
+        }
+    }
+}
+
+/// Reaps the child `pid` of this process, if it has ended; a live one is left alone.
+pub fn reap(pid: i32) {
+    // Of an error there is nothing to learn: there is no such child, so it needs no reaping.
+    let _ = waitid(
+        Id::Pid(Pid::from_raw(pid)),
+        WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG,
+    );
+}

@@ -1,0 +1,322 @@
+//! What keeper and engine tell each other: one JSON value in a frame, its length before it as four bytes, lowest first.
+
+use std::ffi::OsString;
+use std::io;
+use std::path::PathBuf;
+
+use nix::errno::Errno;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::host::{SpawnError, SpawnSpec};
+
+/// The version of these messages. Whoever reads another one says so and does nothing else.
+pub const VERSION: u32 = 1;
+
+/// A longer frame is nobody's: commands and environments are limited by the system to less.
+const LONGEST_FRAME_BYTES: usize = 16 * 1024 * 1024;
+
+/// How many bytes tell the length of a frame.
+const LENGTH_BYTES: usize = 4;
+
+/// What an engine asks of its keeper.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", tag = "kind")]
+pub enum ToKeeper {
+    /// The first message of an engine.
+    Hello {
+        /// The [`VERSION`] it speaks.
+        version: u32,
+    },
+    /// Start a process; answered by `Spawned` or `SpawnFailed` with the same `request`.
+    Spawn {
+        /// Names the answer.
+        request: u64,
+        /// What to start.
+        spec: Specification,
+    },
+    /// Reap the leader of this child and let go of its pipes.
+    Forget {
+        /// The child.
+        child: u64,
+    },
+}
+
+/// What a keeper tells its engine.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", tag = "kind")]
+pub enum ToEngine {
+    /// The first message of a keeper.
+    Hello {
+        /// The [`VERSION`] it speaks.
+        version: u32,
+    },
+    /// A process was started.
+    Spawned {
+        /// The request it answers.
+        request: u64,
+        /// The child's name from now on.
+        child: u64,
+        /// The leader's pid.
+        pid: i32,
+    },
+    /// A process was not started.
+    SpawnFailed {
+        /// The request it answers.
+        request: u64,
+        /// Why.
+        reason: Refusal,
+    },
+    /// A child wrote a whole line.
+    Line {
+        /// The child.
+        child: u64,
+        /// When its end was read, in milliseconds since the Unix epoch.
+        at: u64,
+        /// Whether it came on standard error.
+        stderr: bool,
+        /// The line.
+        line: String,
+    },
+    /// The leader of a child ended; all its lines have been told.
+    Exited {
+        /// The child.
+        child: u64,
+        /// How.
+        ending: Ending,
+    },
+    /// Nobody is left who could write for this child.
+    Silent {
+        /// The child.
+        child: u64,
+    },
+    /// A child was forgotten; nothing more is told of it.
+    Forgotten {
+        /// The child.
+        child: u64,
+    },
+}
+
+/// A [`SpawnSpec`] on its way.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Specification {
+    command: String,
+    cwd: OsString,
+    env: Vec<(OsString, OsString)>,
+    token: String,
+}
+
+impl From<SpawnSpec> for Specification {
+    fn from(spec: SpawnSpec) -> Specification {
+        Specification {
+            command: spec.command,
+            cwd: spec.cwd.into_os_string(),
+            env: spec.env,
+            token: spec.token,
+        }
+    }
+}
+
+impl From<Specification> for SpawnSpec {
+    fn from(spec: Specification) -> SpawnSpec {
+        SpawnSpec {
+            command: spec.command,
+            cwd: PathBuf::from(spec.cwd),
+            env: spec.env,
+            token: spec.token,
+        }
+    }
+}
+
+/// A [`SpawnError`] on its way.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Refusal {
+    /// The working directory, and what the system said of it; without a number it is no directory.
+    Cwd(OsString, Option<i32>),
+    /// The shell, and what the system said of it.
+    Shell(Option<i32>),
+}
+
+impl From<&SpawnError> for Refusal {
+    fn from(error: &SpawnError) -> Refusal {
+        match error {
+            SpawnError::Cwd { path, source } => Refusal::Cwd(path.clone().into(), source.raw_os_error()),
+            SpawnError::Shell(source) => Refusal::Shell(source.raw_os_error()),
+            SpawnError::KeeperGone => Refusal::Shell(Some(Errno::EPIPE as i32)),
+        }
+    }
+}
+
+impl From<Refusal> for SpawnError {
+    fn from(refusal: Refusal) -> SpawnError {
+        let error = |number: Option<i32>, otherwise: io::ErrorKind| {
+            number.map_or_else(|| otherwise.into(), io::Error::from_raw_os_error)
+        };
+        match refusal {
+            Refusal::Cwd(path, number) => SpawnError::Cwd {
+                path: path.into(),
+                source: error(number, io::ErrorKind::NotADirectory),
+            },
+            Refusal::Shell(number) => SpawnError::Shell(error(number, io::ErrorKind::Other)),
+        }
+    }
+}
+
+/// How a leader ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Ending {
+    /// With this code.
+    Code(i32),
+    /// By this signal.
+    Signal(i32),
+    /// Nobody knows.
+    Unknown,
+}
+
+/// Bytes that are no message.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum Malformed {
+    /// A length no message has.
+    #[error("a frame of {0} bytes is longer than any message")]
+    TooLong(usize),
+    /// Whole, but not understood.
+    #[error("a frame that is no message: {0}")]
+    Unknown(String),
+}
+
+/// Adds a message to what is to be sent.
+pub fn append(message: &impl Serialize, out: &mut Vec<u8>) {
+    let start = out.len();
+    out.extend_from_slice(&[0; LENGTH_BYTES]);
+    serde_json::to_writer(&mut *out, message).expect("messages are made of what JSON can say");
+    let length = u32::try_from(out.len() - start - LENGTH_BYTES).expect("no message is that long");
+    out[start..start + LENGTH_BYTES].copy_from_slice(&length.to_le_bytes());
+}
+
+/// Bytes that arrived and are not yet read as messages.
+#[derive(Debug, Default)]
+pub struct Inbox {
+    bytes: Vec<u8>,
+    /// How many of them have been read.
+    read: usize,
+}
+
+impl Inbox {
+    /// Takes in what arrived.
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.bytes.drain(..self.read);
+        self.read = 0;
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// The next message that is whole. After [`Malformed::TooLong`] nothing that follows can be trusted.
+    pub fn next<M: DeserializeOwned>(&mut self) -> Option<Result<M, Malformed>> {
+        let rest = &self.bytes[self.read..];
+        let (length, rest) = rest.split_first_chunk::<LENGTH_BYTES>()?;
+        let length = u32::from_le_bytes(*length) as usize;
+        if length > LONGEST_FRAME_BYTES {
+            return Some(Err(Malformed::TooLong(length)));
+        }
+        let frame = rest.get(..length)?;
+        self.read += LENGTH_BYTES + length;
+        Some(serde_json::from_slice(frame).map_err(|error| Malformed::Unknown(error.to_string())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::ffi::OsStringExt;
+
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_specification_of_odd_bytes_arrives_whole() {
+        let odd = OsString::from_vec(vec![b'/', 0xff, b'a']);
+        let spec = SpawnSpec {
+            command: "echo \"ä\"".to_owned(),
+            cwd: odd.clone().into(),
+            env: vec![("A".into(), odd)],
+            token: "t".to_owned(),
+        };
+        let mut bytes = Vec::new();
+        let message = ToKeeper::Spawn {
+            request: 7,
+            spec: spec.clone().into(),
+        };
+        append(&message, &mut bytes);
+        append(&ToKeeper::Forget { child: 9 }, &mut bytes);
+        let mut inbox = Inbox::default();
+        for byte in &bytes[..bytes.len() - 1] {
+            inbox.push(&[*byte]);
+        }
+        let Some(Ok(ToKeeper::Spawn {
+            request: 7,
+            spec: arrived,
+        })) = inbox.next()
+        else {
+            panic!("the first message is whole");
+        };
+        assert!(SpawnSpec::from(arrived) == spec);
+        assert!(inbox.next::<ToKeeper>().is_none());
+        inbox.push(&bytes[bytes.len() - 1..]);
+        assert!(matches!(
+            inbox.next(),
+            Some(Ok(ToKeeper::Forget { child: 9 }))
+        ));
+    }
+
+    #[test]
+    fn a_refusal_keeps_the_words_of_the_error() {
+        for error in [
+            SpawnError::Cwd {
+                path: "/nowhere".into(),
+                source: Errno::ENOENT.into(),
+            },
+            SpawnError::Cwd {
+                path: "/dev/null".into(),
+                source: io::ErrorKind::NotADirectory.into(),
+            },
+            SpawnError::Shell(Errno::EAGAIN.into()),
+        ] {
+            let arrived = SpawnError::from(Refusal::from(&error));
+            assert_eq!(arrived.to_string(), error.to_string());
+        }
+    }
+
+    #[test]
+    fn nonsense_is_said_to_be_nonsense_and_the_next_message_is_read() {
+        let mut bytes = 3u32.to_le_bytes().to_vec();
+        bytes.extend_from_slice(b"{]!");
+        append(&ToKeeper::Forget { child: 1 }, &mut bytes);
+        let mut inbox = Inbox::default();
+        inbox.push(&bytes);
+        assert!(matches!(
+            inbox.next::<ToKeeper>(),
+            Some(Err(Malformed::Unknown(_)))
+        ));
+        assert!(matches!(
+            inbox.next(),
+            Some(Ok(ToKeeper::Forget { child: 1 }))
+        ));
+        inbox.push(&u32::MAX.to_le_bytes());
+        assert!(matches!(
+            inbox.next::<ToKeeper>(),
+            Some(Err(Malformed::TooLong(_)))
+        ));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), 0..8)) {
+            let mut inbox = Inbox::default();
+            for chunk in chunks {
+                inbox.push(&chunk);
+                while let Some(Ok(_) | Err(Malformed::Unknown(_))) = inbox.next::<ToKeeper>() {}
+            }
+        }
+    }
+}
