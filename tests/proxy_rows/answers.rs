@@ -126,8 +126,7 @@ async fn answers_without_a_body_have_none() {
 async fn an_http_1_0_client_gets_plain_bytes_and_the_end() {
     let (stage, upstream) = Stage::start().await;
     let mut client = stage.client_sending("GET /old HTTP/1.0\r\nHost: a\r\n\r\n").await;
-    let (mut wire, head) = upstream.request().await;
-    assert_eq!(head.start, "GET /old HTTP/1.1");
+    let (mut wire, _) = upstream.request().await;
     wire.send("HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
         .await;
     wire.send("3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n").await;

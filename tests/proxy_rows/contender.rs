@@ -38,6 +38,11 @@ impl Contender {
         Duration::from_secs(if self == Contender::Rollbridge { 20 } else { 5 })
     }
 
+    /// Whether `status` is the refusal a row asks for: exactly that one from us, any error from others.
+    pub fn refuses_with(self, status: u16, expected: u16) -> bool {
+        status == expected || (self != Contender::Rollbridge && (400..600).contains(&status))
+    }
+
     /// Ends a row that is about something only this project has.
     pub fn must_be_rollbridge() {
         assert!(
@@ -108,7 +113,7 @@ fn nginx(folder: &Path, listen: SocketAddr, upstream: SocketAddr, trusted: bool)
            fastcgi_temp_path {folder}/3; uwsgi_temp_path {folder}/4; scgi_temp_path {folder}/5;
            map $http_upgrade $upgrade_or_none {{ default upgrade; \"\" \"\"; }}
            client_header_timeout 30s; large_client_header_buffers 4 64k; client_max_body_size 0;
-           upstream application {{ server {upstream} max_fails=0; keepalive 16; keepalive_timeout 4s; }}
+           upstream application {{ server {upstream} max_fails=0; server {upstream} max_fails=0; keepalive 16; keepalive_timeout 4s; }}
            server {{
              listen {listen};
              location / {{
@@ -154,6 +159,7 @@ defaults
 listen application
   bind {listen}
   {forwarded}
+  http-request disable-l7-retry if !{{ method GET HEAD PUT DELETE OPTIONS }}
   http-reuse always
   server web {upstream} pool-purge-delay 4s
 "

@@ -4,8 +4,9 @@ use crate::stage::{Stage, Upstream};
 use crate::wire::{End, Wire};
 
 const REQUEST: &str = "GET /socket HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Upgrade\r\n\
-    Upgrade: websocket\r\nSec-WebSocket-Key: k\r\n\r\n";
-const SWITCH: &str = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+    Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+const SWITCH: &str = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+    Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
 
 /// A client and its upstream with an open tunnel between them.
 async fn tunnel() -> (Stage, Upstream, Wire, Wire) {
@@ -25,7 +26,7 @@ async fn any_protocol_is_upgraded_and_early_bytes_are_kept() {
         let mut client = stage
             .client_sending(format!(
                 "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: {protocol}\r\n\
-                 Sec-WebSocket-Key: k\r\n\r\nearly client"
+                 Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\nearly client"
             ))
             .await;
         let (mut wire, head) = upstream.request().await;
@@ -33,7 +34,8 @@ async fn any_protocol_is_upgraded_and_early_bytes_are_kept() {
         let connection = head.get("connection").map(str::to_ascii_lowercase);
         assert_eq!(connection.as_deref(), Some("upgrade"));
         wire.send(format!(
-            "HTTP/1.1 101 Go\r\nConnection: Upgrade\r\nUpgrade: {protocol}\r\nX-Own: 1\r\n\r\nearly upstream"
+            "HTTP/1.1 101 Go\r\nConnection: Upgrade\r\nUpgrade: {protocol}\r\nX-Own: 1\r\n\
+             Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\nearly upstream"
         ))
         .await;
         let head = client.head().await;
