@@ -12,7 +12,9 @@ use super::request::Request;
 #[derive(Debug)]
 pub(super) enum Answer {
     /// A 1xx; the answer proper is still to come.
-    Interim,
+    Interim {
+        is_continue: bool,
+    },
     /// The upstream has agreed to another protocol.
     Switch,
     Final(Final),
@@ -72,7 +74,9 @@ pub(super) fn read(
                 write_fields(head.headers, false, out);
                 out.extend_from_slice(b"\r\n");
             }
-            Answer::Interim
+            Answer::Interim {
+                is_continue: code == 100,
+            }
         }
         _ => {
             let start = Start {
@@ -149,12 +153,15 @@ fn rewrite(
         out.extend_from_slice(b"Connection: keep-alive\r\n");
     }
     out.extend_from_slice(b"\r\n");
+    // An upstream that announces a body with a 204 may send one.
+    let is_suspect = code == 204 && body.announces_body();
     Ok(Final {
         body: Body::new(framing, encoding),
         keep_alive,
         until_close,
         reusable: framing != Framing::UntilClose
             && !body.is_contradictory()
+            && !is_suspect
             && !options.close
             && (!is_http_1_0 || options.keep_alive),
         announced_idle,
@@ -262,7 +269,7 @@ mod tests {
     fn interim_answers_reach_clients_that_know_them() {
         let text = "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\nConnection: x\r\n\r\n";
         let (answer, out) = answered(text, &get(false));
-        assert!(matches!(answer, Answer::Interim));
+        assert!(matches!(answer, Answer::Interim { is_continue: false }));
         assert_eq!(out, "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n");
         assert_eq!(answered(text, &get(true)).1, "");
     }

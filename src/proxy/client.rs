@@ -189,3 +189,34 @@ impl Alarm {
         Poll::Pending
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// What comes of waiting for a request of which only `start` ever arrives; time flies while nothing happens.
+    async fn waited(start: &str) -> (Next, Duration) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut client = TcpStream::connect(address).await.unwrap();
+        client.write_all(start.as_bytes()).await.unwrap();
+        let mut wire = Wire::new(listener.accept().await.unwrap().0);
+        let began = Instant::now();
+        let seen = || Seen::new(address, address, &[]);
+        let next = next_request(&mut wire, seen, Duration::from_secs(75), &mut Alarm::new()).await;
+        (next, began.elapsed())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_unfinished_head_is_given_up_and_a_quiet_client_let_go() {
+        let (next, after) = waited("GET / HTTP/1.1\r\nHost:").await;
+        assert!(matches!(next, Next::Refused(Refusal::HeadTimeout)));
+        assert!(after >= HEAD_TIMEOUT && after < HEAD_TIMEOUT * 2, "{after:?}");
+        let (next, after) = waited("\r\n").await;
+        assert!(matches!(next, Next::Over));
+        assert!(after >= Duration::from_secs(75), "{after:?}");
+    }
+}

@@ -235,7 +235,7 @@ impl<'a> Exchange<'a> {
         };
         self.upstream.input.consume(length);
         match answer {
-            Answer::Interim => self.continued = true,
+            Answer::Interim { is_continue } => self.continued |= is_continue,
             Answer::Switch => self.progress = Progress::Switched,
             Answer::Final(answer) => self.progress = Progress::Body(answer),
         }

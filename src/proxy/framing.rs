@@ -56,6 +56,11 @@ impl BodyFields {
         self.length.is_some() && self.coding.is_some()
     }
 
+    /// Whether anything is said about a body that has bytes.
+    pub(super) fn announces_body(&self) -> bool {
+        self.coding.is_some() || self.length.is_some_and(|length| length > 0)
+    }
+
     /// The framing of a request.
     pub(super) fn of_request(&self, is_http_1_0: bool) -> Result<Framing, Ambiguous> {
         match (self.coding, self.length) {
