@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::clock::Timestamp;
+use crate::daemon::state::Record;
 use crate::daemon::status::{ProcessStatus, ReleaseStatus};
 use crate::daemon::{Deployed, EngineError, Status};
 use crate::error::ErrorCode;
@@ -113,11 +114,16 @@ pub fn status(status: &Status) -> Value {
         },
         "daemonRuntime": null,
         "bootstrap": null,
-        "orphans": [],
+        "orphans": status.orphans.iter().map(orphan).collect::<Vec<_>>(),
         "releases": status.releases.iter().map(release).collect::<Vec<_>>(),
         "services": status.services.iter().map(standing).collect::<Vec<_>>(),
         "singletons": status.singletons.iter().map(standing).collect::<Vec<_>>(),
     })
+}
+
+/// A process that an earlier daemon left over.
+pub fn orphan(orphan: &Record) -> Value {
+    json!({ "id": orphan.id, "pid": orphan.process.pid, "releaseId": orphan.release_id })
 }
 
 fn release(release: &ReleaseStatus) -> Value {

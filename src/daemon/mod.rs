@@ -13,6 +13,7 @@ mod settings;
 mod shutdown;
 mod source;
 mod standing;
+pub mod state;
 pub mod status;
 mod stop;
 mod turn;
@@ -20,7 +21,7 @@ mod turn;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::net::TcpListener;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -40,6 +41,7 @@ pub use source::ConfigSource;
 pub use status::Status;
 
 use standing::Standing;
+use state::Keeping;
 use turn::Turn;
 
 /// What the engine is started with.
@@ -74,6 +76,8 @@ struct Inner {
     proxy: Proxy,
     turn: Turn,
     book: Mutex<Book>,
+    /// Set once the state file is kept.
+    state: OnceLock<Keeping>,
     /// Cancelled when the shutdown begins.
     closing: CancellationToken,
     /// True once nothing runs any more.
@@ -166,6 +170,7 @@ impl Engine {
             proxy,
             turn: Turn::default(),
             book: Mutex::default(),
+            state: OnceLock::new(),
             closing: CancellationToken::new(),
             closed: watch::channel(false).0,
         };
