@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use crate::clock::Timestamp;
 use crate::daemon::state::Record;
 use crate::daemon::status::{ProcessStatus, ReleaseStatus};
-use crate::daemon::{Deployed, EngineError, Status};
+use crate::daemon::{Deployed, EngineError, ProcessLogs, Status};
 use crate::error::ErrorCode;
 use crate::events::Event;
 use crate::host::Resident;
@@ -186,6 +186,12 @@ fn process(process: &ProcessStatus) -> Value {
 
 fn child(member: &Resident) -> Value {
     json!({ "pid": member.pid, "command": member.command, "rssBytes": member.rss_bytes })
+}
+
+/// The recent output of one process.
+pub fn process_logs(logs: &ProcessLogs) -> Value {
+    let lines: Vec<Value> = logs.lines.iter().map(log_line).collect();
+    json!({ "id": logs.id, "source": logs.source, "logs": lines })
 }
 
 fn log_line(line: &LogLine) -> Value {

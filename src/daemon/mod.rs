@@ -5,6 +5,7 @@
 mod deploy;
 mod drain;
 mod error;
+mod logs;
 mod request;
 mod restart;
 mod rollback;
@@ -35,6 +36,7 @@ use crate::release::{Release, ReleaseKey};
 
 pub use deploy::{Deployed, Outgoing};
 pub use error::{DeployFailure, EngineError};
+pub use logs::{LogsRequest, ProcessLogs};
 pub use request::{DeployRequest, RollbackRequest, check_id};
 pub use restart::RestartRequest;
 pub use source::ConfigSource;

@@ -10,6 +10,7 @@ mod draining;
 mod environment;
 mod failing;
 mod load;
+mod logging;
 mod payload;
 mod process_matrix;
 mod protocol;
