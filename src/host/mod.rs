@@ -4,9 +4,11 @@
 
 mod census;
 mod direct;
+mod identity;
 mod launch;
 mod listeners;
 mod members;
+mod orphan;
 
 use std::ffi::OsString;
 use std::fmt;
@@ -25,7 +27,9 @@ use crate::error::plain;
 
 pub use census::{Depth, Resident, Usage};
 pub use direct::DirectHost;
+pub use identity::ProcessIdentity;
 pub use listeners::{Listener, listeners};
+pub use orphan::Orphan;
 
 /// What to start: `/bin/sh -c <command>` in a session and process group of its own.
 #[derive(Clone, PartialEq)]
