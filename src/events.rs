@@ -167,6 +167,20 @@ pub enum Milestone {
     StopRequested { release_id: String },
     #[serde(rename = "command failed")]
     CommandFailed { command: String, code: String },
+    #[serde(rename = "orphan found")]
+    OrphanFound {
+        process_id: String,
+        release_id: String,
+        pid: i32,
+    },
+    #[serde(rename = "state file refused")]
+    StateFileRefused {
+        path: String,
+        reason: String,
+        kept_as: Option<String>,
+    },
+    #[serde(rename = "state file not written")]
+    StateFileNotWritten { path: String, reason: String },
     #[serde(rename = "shutdown starting")]
     ShutdownStarting {},
     #[serde(rename = "shutdown finished")]

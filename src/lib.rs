@@ -10,6 +10,8 @@ pub mod cli;
 #[cfg(all(feature = "node", not(test)))]
 mod node;
 
+pub mod ops;
+
 pub mod control;
 
 pub mod daemon;

@@ -38,6 +38,10 @@ pub(super) enum Command {
     Shutdown,
     /// Print the daemon's recent events.
     Events(EventsOptions),
+    /// Print what processes wrote lately.
+    Logs(LogsOptions),
+    /// List what a daemon that crashed has left running; with --force, stop it.
+    Recover(RecoverOptions),
     /// Check the config and report every issue with a fix.
     Validate(ValidateOptions),
 }
@@ -48,6 +52,8 @@ impl Command {
         match self {
             Command::Events(options) if options.follow => options.json.then_some(Json::Lines),
             Command::Events(options) => options.json.then_some(Json::Indented),
+            Command::Logs(options) => options.json.then_some(Json::Indented),
+            Command::Recover(options) => options.json.then_some(Json::Indented),
             Command::Validate(options) => options.json.then_some(Json::Indented),
             _ => None,
         }
@@ -136,6 +142,29 @@ pub(super) struct EventsOptions {
     #[arg(long)]
     pub follow: bool,
     /// Print JSON: a list, or a line for each event with --follow.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct LogsOptions {
+    /// One process, such as worker#0, or all replicas by their base id.
+    #[arg(long, value_name = "ID")]
+    pub process: Option<String>,
+    /// One release; without it all that are not stopped, with the services and singletons.
+    #[arg(long, value_name = "ID", value_parser = release_id)]
+    pub release: Option<String>,
+    /// Print the lines as JSON, grouped by process.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RecoverOptions {
+    /// Stop each of them: SIGTERM, then SIGKILL.
+    #[arg(long)]
+    pub force: bool,
+    /// Print the result as JSON.
     #[arg(long)]
     pub json: bool,
 }

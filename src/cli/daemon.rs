@@ -29,7 +29,9 @@ pub(super) async fn run(file: &ConfigFile, options: &EngineOptions) -> Result<()
     let host = inherited_socket(options.socket).and_then(KeeperHost::connect);
     let host = Arc::new(host.map_err(|error| {
         let reason = plain(&error);
-        Failure::internal(format!("cannot reach the keeper: {reason}; start it with rollbridge daemon"))
+        Failure::internal(format!(
+            "cannot reach the keeper: {reason}; start it with rollbridge daemon"
+        ))
     })?);
     let Loaded { config, warnings, .. } = config::load(file).await?;
     warnings.iter().for_each(tell_warning);

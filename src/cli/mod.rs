@@ -9,8 +9,10 @@ mod events;
 mod failure;
 mod keeper;
 mod log_writer;
+mod logs;
 mod output;
 mod progress;
+mod recover;
 mod restart;
 mod rollback;
 mod shutdown;
@@ -70,6 +72,8 @@ async fn execute(arguments: &Arguments) -> Result<ExitCode, Failure> {
         Command::Stop(options) => stop::run(&file, options).await,
         Command::Shutdown => shutdown::run(&file).await,
         Command::Events(options) => events::run(&file, options).await,
+        Command::Logs(options) => logs::run(&file, options).await,
+        Command::Recover(options) => return recover::run(&file, options).await,
         Command::Validate(options) => return validate::run(&file, options).await,
     };
     done.map(|()| ExitCode::SUCCESS)

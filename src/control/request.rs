@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::config::Policy;
-use crate::daemon::{DeployRequest, RestartRequest, RollbackRequest};
+use crate::daemon::{DeployRequest, LogsRequest, RestartRequest, RollbackRequest};
 use crate::error::ErrorCode;
 
 /// A request from a client.
@@ -24,6 +24,8 @@ pub enum Request {
     Stop(StopOptions),
     /// The recent events, or all that follow.
     Events(EventsOptions),
+    /// What processes wrote lately.
+    Logs(LogsRequest),
     /// End the daemon.
     Shutdown,
 }
@@ -136,6 +138,23 @@ pub struct EventsOptions {
     pub follow: Option<bool>,
 }
 
+/// Parameters of `logs`, as they come.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct LogsOptions {
+    process: Option<String>,
+    release_id: Option<String>,
+}
+
+impl LogsOptions {
+    fn into_engine(self) -> LogsRequest {
+        LogsRequest {
+            process_id: self.process,
+            release_id: self.release_id,
+        }
+    }
+}
+
 /// Why a line is no request.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum RequestError {
@@ -158,8 +177,8 @@ impl RequestError {
 }
 
 /// Every command, for messages.
-const COMMANDS: [&str; 7] = [
-    "deploy", "rollback", "status", "stop", "restart", "events", "shutdown",
+const COMMANDS: [&str; 8] = [
+    "deploy", "rollback", "status", "stop", "restart", "events", "logs", "shutdown",
 ];
 
 impl Request {
@@ -172,6 +191,7 @@ impl Request {
             Request::Status => "status",
             Request::Stop(_) => "stop",
             Request::Events(_) => "events",
+            Request::Logs(_) => "logs",
             Request::Shutdown => "shutdown",
         }
     }
@@ -205,6 +225,7 @@ impl Request {
             "status" => Request::Status,
             "stop" => Request::Stop(read(command, parameters)?),
             "events" => Request::Events(read(command, parameters)?),
+            "logs" => Request::Logs(read::<LogsOptions>(command, parameters)?.into_engine()),
             "shutdown" => Request::Shutdown,
             unknown => return Err(RequestError::UnknownCommand(unknown.to_owned())),
         })

@@ -47,6 +47,13 @@ pub(super) async fn respond(client: &mut Client, engine: &Engine, request: Reque
             let events: Vec<_> = events.iter().map(|event| wire::event(event)).collect();
             client.send(&wire::success(json!({ "events": events }))).await
         }
+        Request::Logs(request) => match engine.logs(&request) {
+            Ok(logs) => {
+                let logs: Vec<_> = logs.iter().map(wire::process_logs).collect();
+                client.send(&wire::success(json!({ "logs": logs }))).await
+            }
+            Err(error) => client.fail(engine, command, wire::engine_error(&error)).await,
+        },
         Request::Shutdown => {
             engine.shutdown().await;
             client.wait_until_socket_is_gone().await;

@@ -42,6 +42,8 @@ impl Server {
         engine.events().record(Milestone::ControlSocketListening {
             path: control.path.display().to_string(),
         });
+        // Not before: who does not get the socket must leave the state of who has it alone.
+        engine.keep_state();
         Ok(Server { socket, listener })
     }
 

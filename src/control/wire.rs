@@ -3,8 +3,9 @@
 use serde_json::{Map, Value, json};
 
 use crate::clock::Timestamp;
+use crate::daemon::state::Record;
 use crate::daemon::status::{ProcessStatus, ReleaseStatus};
-use crate::daemon::{Deployed, EngineError, Status};
+use crate::daemon::{Deployed, EngineError, ProcessLogs, Status};
 use crate::error::ErrorCode;
 use crate::events::Event;
 use crate::host::Resident;
@@ -113,11 +114,16 @@ pub fn status(status: &Status) -> Value {
         },
         "daemonRuntime": null,
         "bootstrap": null,
-        "orphans": [],
+        "orphans": status.orphans.iter().map(orphan).collect::<Vec<_>>(),
         "releases": status.releases.iter().map(release).collect::<Vec<_>>(),
         "services": status.services.iter().map(standing).collect::<Vec<_>>(),
         "singletons": status.singletons.iter().map(standing).collect::<Vec<_>>(),
     })
+}
+
+/// A process that an earlier daemon left over.
+pub fn orphan(orphan: &Record) -> Value {
+    json!({ "id": orphan.id, "pid": orphan.process.pid, "releaseId": orphan.release_id })
 }
 
 fn release(release: &ReleaseStatus) -> Value {
@@ -180,6 +186,12 @@ fn process(process: &ProcessStatus) -> Value {
 
 fn child(member: &Resident) -> Value {
     json!({ "pid": member.pid, "command": member.command, "rssBytes": member.rss_bytes })
+}
+
+/// The recent output of one process.
+pub fn process_logs(logs: &ProcessLogs) -> Value {
+    let lines: Vec<Value> = logs.lines.iter().map(log_line).collect();
+    json!({ "id": logs.id, "source": logs.source, "logs": lines })
 }
 
 fn log_line(line: &LogLine) -> Value {

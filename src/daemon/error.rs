@@ -52,6 +52,14 @@ pub enum EngineError {
         /// The ids there are.
         known: Vec<String>,
     },
+    /// No process has this id, or none of the release that was asked for.
+    #[error("no process {id:?} is known there; {}", known_processes(.known))]
+    NoLogsOf {
+        /// The id asked for.
+        id: String,
+        /// The ids there are.
+        known: Vec<String>,
+    },
     /// The web process cannot be restarted in place.
     #[error(
         "the proxied process is never restarted in place, for its requests would be lost; deploy the release again"
@@ -134,6 +142,7 @@ impl EngineError {
             EngineError::AlreadyActive { .. } => ErrorCode::AlreadyActive,
             EngineError::NoPreviousRelease => ErrorCode::NoPreviousRelease,
             EngineError::ProcessNotFound { .. } => ErrorCode::ProcessNotFound,
+            EngineError::NoLogsOf { .. } => ErrorCode::ProcessNotFound,
             EngineError::ProxiedNotRestartable => ErrorCode::ProxiedNotRestartable,
             EngineError::Restart(error) => error.code(),
             EngineError::Deploy(failed) if failed.is_behind_the_switch() => ErrorCode::PostSwitchFailed,

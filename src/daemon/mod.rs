@@ -5,6 +5,7 @@
 mod deploy;
 mod drain;
 mod error;
+mod logs;
 mod request;
 mod restart;
 mod rollback;
@@ -13,6 +14,7 @@ mod settings;
 mod shutdown;
 mod source;
 mod standing;
+pub mod state;
 pub mod status;
 mod stop;
 mod turn;
@@ -20,7 +22,7 @@ mod turn;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::net::TcpListener;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -34,12 +36,14 @@ use crate::release::{Release, ReleaseKey};
 
 pub use deploy::{Deployed, Outgoing};
 pub use error::{DeployFailure, EngineError};
+pub use logs::{LogsRequest, ProcessLogs};
 pub use request::{DeployRequest, RollbackRequest, check_id};
 pub use restart::RestartRequest;
 pub use source::ConfigSource;
 pub use status::Status;
 
 use standing::Standing;
+use state::Keeping;
 use turn::Turn;
 
 /// What the engine is started with.
@@ -74,6 +78,8 @@ struct Inner {
     proxy: Proxy,
     turn: Turn,
     book: Mutex<Book>,
+    /// Set once the state file is kept.
+    state: OnceLock<Keeping>,
     /// Cancelled when the shutdown begins.
     closing: CancellationToken,
     /// True once nothing runs any more.
@@ -166,6 +172,7 @@ impl Engine {
             proxy,
             turn: Turn::default(),
             book: Mutex::default(),
+            state: OnceLock::new(),
             closing: CancellationToken::new(),
             closed: watch::channel(false).0,
         };

@@ -33,6 +33,9 @@ impl Engine {
         self.inner.proxy.switch(None).await;
         self.stop_all_processes().await;
         self.inner.proxy.shutdown().await;
+        if let Some(state) = self.inner.state.get() {
+            state.conclude().await;
+        }
         self.record(Milestone::ShutdownFinished {});
         self.inner.closed.send_replace(true);
     }

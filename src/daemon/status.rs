@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::Engine;
+use super::state::Record;
 use crate::host::{BoxFuture, ChildId, Usage};
 use crate::process::{self, Identity, LogLine, ManagedProcess};
 use crate::release::Release;
@@ -23,6 +24,8 @@ pub struct Status {
     pub proxy: SocketAddr,
     /// The host part of where it forwards to.
     pub upstream_host: String,
+    /// What an earlier daemon left over and is still alive.
+    pub orphans: Vec<Record>,
     /// Known releases, oldest first.
     pub releases: Vec<ReleaseStatus>,
     /// Persistent services, in the order they were started.
@@ -86,7 +89,7 @@ impl Engine {
         status
     }
 
-    fn processes(&self) -> Vec<ManagedProcess> {
+    pub(super) fn processes(&self) -> Vec<ManagedProcess> {
         let book = self.book();
         let own = book.releases.iter().flat_map(|release| release.processes());
         let standing = book.services.iter().chain(&book.singletons);
@@ -97,6 +100,7 @@ impl Engine {
 
     /// How things stand now. Nothing is measured for it.
     pub fn status(&self) -> Status {
+        let orphans = self.orphans();
         let book = self.book();
         let config = self.config();
         let standing =
@@ -107,6 +111,7 @@ impl Engine {
             control_path: config.control.path.clone(),
             proxy: self.inner.proxy.local_address(),
             upstream_host: config.proxy.upstream_host.clone(),
+            orphans,
             releases: book
                 .releases
                 .iter()

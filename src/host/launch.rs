@@ -197,7 +197,7 @@ mod tests {
                 "working directory /nowhere: No such file or directory",
             ),
         ] {
-            let error = launch(&spec(Path::new(path))).err().expect("no folder");
+            let error = launch(&spec(Path::new(path))).expect_err("no folder");
             assert_eq!(error.to_string(), words);
         }
     }

@@ -160,6 +160,19 @@ fn start_ticks(pid: i32) -> Option<u64> {
     read_stat(pid, &mut Vec::new()).map(|stat| stat.start_ticks)
 }
 
+/// When the process with this pid was started, in clock ticks since boot, and whether it is alive; zombies are not.
+#[cfg(target_os = "linux")]
+pub(super) fn birth(pid: i32) -> Option<(u64, bool)> {
+    read_stat(pid, &mut Vec::new()).map(|stat| (stat.start_ticks, stat.alive))
+}
+
+/// The token that the process with this pid carries, if it can be read and there is one.
+#[cfg(target_os = "linux")]
+pub(super) fn token(pid: i32) -> Option<String> {
+    let token = asked_for_token(pid, &mut Vec::new())??;
+    String::from_utf8(token).ok().filter(|token| !token.is_empty())
+}
+
 #[cfg(target_os = "linux")]
 fn read_stat(pid: i32, buffer: &mut Vec<u8>) -> Option<Stat> {
     let mut stat = Stat::parse(&String::from_utf8_lossy(read(pid, "stat", buffer)?))?;
@@ -297,6 +310,16 @@ pub(super) fn is_same(_: Member) -> bool {
 
 #[cfg(not(target_os = "linux"))]
 fn start_ticks(_: i32) -> Option<u64> {
+    None
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn birth(_: i32) -> Option<(u64, bool)> {
+    None
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn token(_: i32) -> Option<String> {
     None
 }
 

@@ -3,10 +3,12 @@
 //! This room never decides anything: it restarts nothing and stops nothing by itself.
 
 mod census;
+mod identity;
 pub mod kin;
 mod launch;
 mod listeners;
 mod members;
+mod orphan;
 mod output;
 
 use std::ffi::OsString;
@@ -24,9 +26,11 @@ use tokio::sync::mpsc;
 use crate::error::plain;
 
 pub use census::{Census, Depth, Resident, Usage};
+pub use identity::ProcessIdentity;
 pub use launch::{Launched, ends_readable, launch};
 pub use listeners::{Listener, listeners};
 pub use members::Kinship;
+pub use orphan::Orphan;
 pub use output::{CUT_MARK, LONGEST_LINE_BYTES, Log, LogLine, Writer};
 
 /// What to start: `/bin/sh -c <command>` in a session and process group of its own.

@@ -207,7 +207,7 @@ async fn read(mut reader: OwnedReadHalf, book: Arc<Mutex<Book>>, lost: Cancellat
             Ok(0) | Err(_) => break,
             Ok(count) => inbox.push(&buffer[..count]),
         }
-        while let Some(message) = inbox.next() {
+        while let Some(message) = inbox.take() {
             match message {
                 Ok(message) => {
                     if !locked(&book).take(message) {
@@ -308,16 +308,16 @@ async fn stop_what_was_kept(book: &Mutex<Book>) {
     let stop = move || {
         let signal_all = |signal| {
             let members: Vec<Member> = kinships.iter().flat_map(kin::proven_members).collect();
-            members
-                .iter()
-                .for_each(|member| kin::signal_one(*member, signal));
+            members.iter().for_each(|member| kin::signal_one(*member, signal));
             members.is_empty()
         };
         let deadline = std::time::Instant::now() + GRACE;
         let mut gone = signal_all(Signal::SIGTERM);
         while !gone && std::time::Instant::now() < deadline {
             std::thread::sleep(LOOK);
-            gone = kinships.iter().all(|kinship| kin::proven_members(kinship).is_empty());
+            gone = kinships
+                .iter()
+                .all(|kinship| kin::proven_members(kinship).is_empty());
         }
         // What survives this is in the hands of the system.
         if !gone {

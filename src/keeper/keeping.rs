@@ -154,7 +154,7 @@ impl Keeper {
                 Err(_) => return false,
             }
         }
-        while let Some(message) = self.inbox.next() {
+        while let Some(message) = self.inbox.take() {
             match message {
                 Ok(message) => {
                     if !self.obey(message) {

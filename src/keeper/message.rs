@@ -213,7 +213,7 @@ impl Inbox {
     }
 
     /// The next message that is whole. After [`Malformed::TooLong`] nothing that follows can be trusted.
-    pub fn next<M: DeserializeOwned>(&mut self) -> Option<Result<M, Malformed>> {
+    pub fn take<M: DeserializeOwned>(&mut self) -> Option<Result<M, Malformed>> {
         let rest = &self.bytes[self.read..];
         let (length, rest) = rest.split_first_chunk::<LENGTH_BYTES>()?;
         let length = u32::from_le_bytes(*length) as usize;
@@ -256,17 +256,14 @@ mod tests {
         let Some(Ok(ToKeeper::Spawn {
             request: 7,
             spec: arrived,
-        })) = inbox.next()
+        })) = inbox.take()
         else {
             panic!("the first message is whole");
         };
         assert!(SpawnSpec::from(arrived) == spec);
-        assert!(inbox.next::<ToKeeper>().is_none());
+        assert!(inbox.take::<ToKeeper>().is_none());
         inbox.push(&bytes[bytes.len() - 1..]);
-        assert!(matches!(
-            inbox.next(),
-            Some(Ok(ToKeeper::Forget { child: 9 }))
-        ));
+        assert!(matches!(inbox.take(), Some(Ok(ToKeeper::Forget { child: 9 }))));
     }
 
     #[test]
@@ -295,16 +292,13 @@ mod tests {
         let mut inbox = Inbox::default();
         inbox.push(&bytes);
         assert!(matches!(
-            inbox.next::<ToKeeper>(),
+            inbox.take::<ToKeeper>(),
             Some(Err(Malformed::Unknown(_)))
         ));
-        assert!(matches!(
-            inbox.next(),
-            Some(Ok(ToKeeper::Forget { child: 1 }))
-        ));
+        assert!(matches!(inbox.take(), Some(Ok(ToKeeper::Forget { child: 1 }))));
         inbox.push(&u32::MAX.to_le_bytes());
         assert!(matches!(
-            inbox.next::<ToKeeper>(),
+            inbox.take::<ToKeeper>(),
             Some(Err(Malformed::TooLong(_)))
         ));
     }
@@ -315,7 +309,7 @@ mod tests {
             let mut inbox = Inbox::default();
             for chunk in chunks {
                 inbox.push(&chunk);
-                while let Some(Ok(_) | Err(Malformed::Unknown(_))) = inbox.next::<ToKeeper>() {}
+                while let Some(Ok(_) | Err(Malformed::Unknown(_))) = inbox.take::<ToKeeper>() {}
             }
         }
     }

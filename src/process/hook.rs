@@ -70,12 +70,7 @@ impl Drop for EndOnDrop {
     }
 }
 
-async fn run(
-    host: Arc<dyn ProcessHost>,
-    spec: SpawnSpec,
-    limit: Duration,
-    log: Log,
-) -> Result<(), Failure> {
+async fn run(host: Arc<dyn ProcessHost>, spec: SpawnSpec, limit: Duration, log: Log) -> Result<(), Failure> {
     match tokio::time::timeout(limit, to_its_end(host, spec, log)).await {
         Ok(Ok(Exit::Code(0))) => Ok(()),
         Ok(Ok(exit)) => Err(exit.to_string()),
@@ -84,11 +79,7 @@ async fn run(
     }
 }
 
-async fn to_its_end(
-    host: Arc<dyn ProcessHost>,
-    spec: SpawnSpec,
-    log: Log,
-) -> Result<Exit, SpawnError> {
+async fn to_its_end(host: Arc<dyn ProcessHost>, spec: SpawnSpec, log: Log) -> Result<Exit, SpawnError> {
     let child = host.spawn(spec, log).await?;
     let mut running = EndOnDrop { host, child };
     Ok(running.child.exit.recv().await.unwrap_or(Exit::Unknown))

@@ -1,65 +1,33 @@
-//! One client connection: hyper reads its requests, this file says how long it may stay and when it is cut.
+//! One client connection: one request after the other, how long it may stay, and how it ends.
 
-use std::cell::{Cell, RefCell};
-use std::convert::Infallible;
-use std::net::SocketAddr;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
-use ipnet::IpNet;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
-use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-use super::forward;
+use super::body::{Body, Encoding};
+use super::buffer::Buffer;
+use super::chunks::BadBody;
+use super::exchange::Upload;
+use super::forward::{Outcome, forward};
 use super::forwarded::Seen;
-use super::upstream::BUFFER_BYTES;
-use super::watched::{Traffic, Watched};
-use super::worker::{Arrival, Load, Worker};
+use super::framing::Framing;
+use super::head::HEAD_TIMEOUT;
+use super::refusal::{Form, Refusal};
+use super::request::{self, Request};
+use super::tunnel::Tunnel;
+use super::wire::Wire;
+use super::worker::{Arrival, Worker};
 
-/// Bytes of a request head.
-const MAX_HEAD_BYTES: usize = 64 * 1024;
-/// Fields of a request head.
-const MAX_FIELDS: usize = 128;
-/// How long a head may take from its first byte to its last.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// What the parts of one client connection share.
-#[derive(Debug)]
-pub(super) struct Client {
-    peer: SocketAddr,
-    local: SocketAddr,
-    traffic: Arc<Traffic>,
-    /// Whether there has been a request.
-    used: Cell<bool>,
-    busy: Cell<bool>,
-    /// Whether the response under way ends with the connection.
-    until_close: Cell<bool>,
-    cut: RefCell<Option<Pin<Box<WaitForCancellationFutureOwned>>>>,
-    _load: Load,
-}
-
-/// Marks the client as having a request under way, until dropped.
-#[derive(Debug)]
-pub(super) struct Busy(Rc<Client>);
-
-/// What a client connection is doing, as far as its patience is concerned.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
-    /// No byte of the first request: it may be on its way, so idle time has not begun.
-    Fresh,
-    /// No byte of a next request.
-    Idle,
-    /// Part of a head.
-    Head,
-    /// A request that has no answer yet, or not all of it.
-    Busy,
+/// What came of waiting for a request.
+enum Next {
+    Request(Request, Buffer),
+    Refused(Refusal),
+    /// The client has left, or was quiet for too long.
+    Over,
 }
 
 /// Serves a client connection until it ends, or has been upgraded.
@@ -71,144 +39,184 @@ pub(super) async fn serve(worker: Rc<Worker>, arrival: Arrival) {
     let Ok(local) = stream.local_addr() else { return };
     let _ = stream.set_nodelay(true);
 
-    let (watched, traffic) = Watched::new(stream);
-    let client = Rc::new(Client {
-        peer: arrival.peer,
-        local,
-        traffic,
-        used: Cell::new(false),
-        busy: Cell::new(false),
-        until_close: Cell::new(false),
-        cut: RefCell::new(None),
-        _load: arrival.load,
-    });
-    let service = service_fn(|request| {
-        client.used.set(true);
-        let answer = forward::answer(Rc::clone(&worker), Rc::clone(&client), request);
-        async move { Ok::<_, Infallible>(answer.await) }
-    });
     let idle_timeout = worker.settings().client_idle_timeout;
-    let mut connection = http1::Builder::new()
-        // Without idle time the client is told with each answer that no other request is welcome.
-        .keep_alive(!idle_timeout.is_zero())
-        .preserve_header_case(true)
-        .auto_date_header(false)
-        .max_buf_size(BUFFER_BYTES)
-        .max_header_size(MAX_HEAD_BYTES)
-        .max_headers(MAX_FIELDS)
-        .header_read_timeout(None)
-        .serve_connection(TokioIo::new(watched), service)
-        .with_upgrades();
-    let mut clock = pin!(Clock::new(idle_timeout));
-
-    std::future::poll_fn(|context| {
-        if Pin::new(&mut connection).poll(context).is_ready() {
-            return Poll::Ready(());
-        }
-        if client.poll_cut(context).is_ready() {
-            client.cut_short();
-            return Poll::Ready(());
-        }
-        clock.as_mut().poll(context, &client)
-    })
-    .await;
-}
-
-impl Client {
-    /// Judged anew for each request: which proxies are trusted may change while the connection lasts.
-    pub(super) fn seen(&self, trusted_proxies: &[IpNet]) -> Seen {
-        Seen::new(self.peer, self.local, trusted_proxies)
-    }
-
-    /// Begins a request.
-    pub(super) fn begin(self: &Rc<Self>) -> Busy {
-        self.busy.set(true);
-        Busy(Rc::clone(self))
-    }
-
-    /// Cuts the connection when `closed` is cancelled before the request ends. `until_close` tells that the response
-    /// has no other end than that of the connection.
-    pub(super) fn cut_on(&self, closed: &CancellationToken, until_close: bool) {
-        self.until_close.set(until_close);
-        self.cut.replace(Some(Box::pin(closed.clone().cancelled_owned())));
-    }
-
-    /// The response ends too early: makes sure that the client can tell.
-    pub(super) fn cut_short(&self) {
-        if self.until_close.get() {
-            self.traffic.end_with_reset();
-        }
-    }
-
-    fn poll_cut(&self, context: &mut Context<'_>) -> Poll<()> {
-        match self.cut.borrow_mut().as_mut() {
-            Some(cut) => cut.as_mut().poll(context),
-            None => Poll::Pending,
-        }
-    }
-
-    fn phase(&self) -> Phase {
-        if self.busy.get() {
-            Phase::Busy
-        } else if self.traffic.has_arrived() {
-            Phase::Head
-        } else if self.used.get() {
-            Phase::Idle
-        } else {
-            Phase::Fresh
-        }
-    }
-}
-
-impl Drop for Busy {
-    fn drop(&mut self) {
-        self.0.busy.set(false);
-        self.0.cut.replace(None);
-        self.0.traffic.forget_arrivals();
-    }
-}
-
-/// Ends a connection that stays too long in a phase.
-struct Clock {
-    idle_timeout: Duration,
-    phase: Phase,
-    sleep: Pin<Box<Sleep>>,
-}
-
-impl Clock {
-    fn new(idle_timeout: Duration) -> Clock {
-        let sleep = Box::pin(tokio::time::sleep(HEAD_TIMEOUT));
-        Clock {
-            // Without idle time the connection ends by itself once its answer has left, which may take a while.
-            idle_timeout: match idle_timeout {
-                Duration::ZERO => HEAD_TIMEOUT,
-                some => some,
-            },
-            phase: Phase::Fresh,
-            sleep,
-        }
-    }
-
-    fn limit(&self) -> Option<Duration> {
-        match self.phase {
-            Phase::Idle => Some(self.idle_timeout),
-            Phase::Fresh | Phase::Head => Some(HEAD_TIMEOUT),
-            Phase::Busy => None,
-        }
-    }
-
-    /// Ready when the time of the present phase is over. Bytes that leave for the client start it again.
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>, client: &Client) -> Poll<()> {
-        let phase = client.phase();
-        let left = client.traffic.take_left();
-        let changed = phase != self.phase;
-        self.phase = phase;
-        let Some(limit) = self.limit() else {
-            return Poll::Pending;
+    let mut wire = Wire::new(stream);
+    let mut alarm = Alarm::new();
+    // Idle time begins with the first answer: until then the request may be on its way.
+    let mut patience = HEAD_TIMEOUT;
+    loop {
+        let seen = || Seen::new(arrival.peer, local, &worker.settings().trusted_proxies);
+        let (request, output) = match next_request(&mut wire, seen, patience, &mut alarm).await {
+            Next::Request(request, output) => (request, output),
+            Next::Refused(refusal) => return refuse(wire, refusal, Form::default()).await,
+            Next::Over => return,
         };
-        if changed || left {
-            self.sleep.as_mut().reset(Instant::now() + limit);
+        // Without idle time the client is told with each answer that no other request is welcome.
+        let keep_alive = request.keep_alive && !idle_timeout.is_zero();
+        let mut upload = Upload {
+            output,
+            body: Body::new(request.framing, encoding(request.framing)),
+        };
+        // A body that came along with the head is judged before anything is sent.
+        let outcome = match upload.body.transfer(&mut wire.input, &mut upload.output) {
+            Ok(_) => forward(&worker, &mut wire, &request, &mut upload, keep_alive).await,
+            Err(BadBody(reason)) => Outcome::Refused(Refusal::BadRequest(reason)),
+        };
+        match outcome {
+            Outcome::Answered { keep_alive: true } if !wire.is_half_closed() => {}
+            Outcome::Answered { .. } => return wire.linger().await,
+            Outcome::Refused(refusal) => {
+                let form = Form {
+                    json: request.prefers_json,
+                    is_head: request.is_head,
+                    is_http_1_0: request.is_http_1_0,
+                    keep_alive: keep_alive && upload.body.is_done() && !refusal.closes(),
+                };
+                if !form.keep_alive || wire.is_half_closed() {
+                    return refuse(wire, refusal, form).await;
+                }
+                refusal.write(form, wire.output.tail());
+                if wire.flush().await.is_err() {
+                    return;
+                }
+            }
+            Outcome::Cut { until_close: true } => return wire.reset(),
+            Outcome::Cut { until_close: false } | Outcome::Gone => return,
+            Outcome::Switched {
+                upstream,
+                counted,
+                target,
+            } => {
+                return Tunnel::new(wire, upstream).start(arrival.load, counted, target);
+            }
         }
-        self.sleep.as_mut().poll(context)
+        patience = idle_timeout;
+    }
+}
+
+fn encoding(framing: Framing) -> Encoding {
+    match framing {
+        Framing::Chunked => Encoding::Chunked,
+        Framing::Empty | Framing::Length(_) | Framing::UntilClose => Encoding::Plain,
+    }
+}
+
+/// Answers for the last time and closes.
+async fn refuse(mut wire: Wire, refusal: Refusal, form: Form) {
+    let form = Form {
+        keep_alive: false,
+        ..form
+    };
+    refusal.write(form, wire.output.tail());
+    if wire.flush().await.is_ok() {
+        wire.linger().await;
+    }
+}
+
+/// Waits for a request and reads its head. `patience` is the time until its first byte.
+async fn next_request(
+    wire: &mut Wire,
+    seen: impl Fn() -> Seen,
+    patience: Duration,
+    alarm: &mut Alarm,
+) -> Next {
+    let mut head = Buffer::default();
+    // How much of the input has been looked at without finding the end of the head.
+    let mut looked_at = 0;
+    let mut deadline = None;
+    let mut begun = false;
+    std::future::poll_fn(|context| {
+        loop {
+            while looked_at == 0 && wire.input.unread().starts_with(b"\r\n") {
+                wire.input.consume(2);
+            }
+            let unread = wire.input.unread();
+            // A head can only be complete, or wrong, with the end of a line, or when there is no room for more.
+            if unread[looked_at..].contains(&b'\n') || wire.input.is_full() {
+                match request::read(unread, &seen(), head.tail()) {
+                    Ok(Some((request, length))) => {
+                        wire.input.consume(length);
+                        return Poll::Ready(Next::Request(request, std::mem::take(&mut head)));
+                    }
+                    Ok(None) => {}
+                    Err(refusal) => return Poll::Ready(Next::Refused(refusal)),
+                }
+            }
+            looked_at = wire.input.len().saturating_sub(1);
+            if wire.input.is_empty() {
+                head.clear();
+            }
+            match wire.input.poll_fill(context, &mut wire.stream) {
+                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Next::Over),
+                Poll::Ready(Ok(_)) => {}
+                Poll::Pending => break,
+            }
+        }
+        let in_head = !wire.input.is_empty();
+        if in_head && !begun {
+            (begun, deadline) = (true, Some(Instant::now() + HEAD_TIMEOUT));
+        }
+        let deadline = *deadline.get_or_insert_with(|| Instant::now() + patience);
+        if alarm.poll(context, deadline).is_pending() {
+            Poll::Pending
+        } else if in_head {
+            Poll::Ready(Next::Refused(Refusal::HeadTimeout))
+        } else {
+            Poll::Ready(Next::Over)
+        }
+    })
+    .await
+}
+
+/// A timer that is hardly ever set anew: a deadline that moves away is noticed when the earlier one has passed.
+struct Alarm(Pin<Box<Sleep>>);
+
+impl Alarm {
+    fn new() -> Alarm {
+        Alarm(Box::pin(tokio::time::sleep(HEAD_TIMEOUT)))
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>, deadline: Instant) -> Poll<()> {
+        if self.0.deadline() > deadline {
+            self.0.as_mut().reset(deadline);
+        }
+        while self.0.as_mut().poll(context).is_ready() {
+            if Instant::now() >= deadline {
+                return Poll::Ready(());
+            }
+            self.0.as_mut().reset(deadline);
+        }
+        Poll::Pending
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// What comes of waiting for a request of which only `start` ever arrives; time flies while nothing happens.
+    async fn waited(start: &str) -> (Next, Duration) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut client = TcpStream::connect(address).await.unwrap();
+        client.write_all(start.as_bytes()).await.unwrap();
+        let mut wire = Wire::new(listener.accept().await.unwrap().0);
+        let began = Instant::now();
+        let seen = || Seen::new(address, address, &[]);
+        let next = next_request(&mut wire, seen, Duration::from_secs(75), &mut Alarm::new()).await;
+        (next, began.elapsed())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_unfinished_head_is_given_up_and_a_quiet_client_let_go() {
+        let (next, after) = waited("GET / HTTP/1.1\r\nHost:").await;
+        assert!(matches!(next, Next::Refused(Refusal::HeadTimeout)));
+        assert!(after >= HEAD_TIMEOUT && after < HEAD_TIMEOUT * 2, "{after:?}");
+        let (next, after) = waited("\r\n").await;
+        assert!(matches!(next, Next::Over));
+        assert!(after >= Duration::from_secs(75), "{after:?}");
     }
 }

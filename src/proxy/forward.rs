@@ -1,192 +1,204 @@
-//! The way of one request: admit it, count it in, find a connection, send it, stream the answer back.
+//! The way of one request: count it in, find a connection, try, and try again where that is harmless.
 
+use std::future::Future;
+use std::pin::pin;
 use std::rc::Rc;
+use std::task::Poll;
 
-use http_body_util::{Either, Empty};
-use hyper::body::{Body, Incoming};
-use hyper::header::{CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING};
-use hyper::upgrade::OnUpgrade;
-use hyper::{Request, Response, StatusCode, Version};
-
-use super::body::{Exchange, ResponseBody};
-use super::client::{Busy, Client};
+use super::answer::Final;
+use super::exchange::{Done, Exchange, Failure, Upload};
 use super::hold::Patience;
+use super::refusal::Refusal;
+use super::request::Request;
 use super::route::Counted;
 use super::target::Target;
-use super::tunnel::Tunnel;
-use super::upstream::{Failure, RequestBody, Upstream};
+use super::upstream::Upstream;
+use super::wire::Wire;
 use super::worker::Worker;
-use super::{headers, refusal, refusal::Refusal};
 
-/// An answer's head, and what it came from.
-struct Delivered {
-    response: Response<Incoming>,
-    counted: Counted,
-    upstream: Upstream,
-    target: Rc<Target>,
+/// What became of a request.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    /// The client has its answer; says whether its connection stays open.
+    Answered { keep_alive: bool },
+    /// Nobody has answered: the proxy has to.
+    Refused(Refusal),
+    /// The answer ended too early, and the client must be able to tell.
+    Cut { until_close: bool },
+    /// The client has left.
+    Gone,
+    /// Both sides speak another protocol from now on.
+    Switched {
+        upstream: Upstream,
+        counted: Counted,
+        target: Rc<Target>,
+    },
 }
 
-/// What one try came to, when it did not bring an answer.
-enum Retry {
-    /// At once, on a new connection: the pooled one was dead.
-    Fresh(Request<RequestBody>),
-    /// At once, to the route that is current now.
-    Rerouted(Request<RequestBody>),
-    /// When the upstream has had some time.
-    Later(Request<RequestBody>),
+/// Why there is no connection.
+enum NoConnection {
+    /// The upstream does not accept any now.
+    Later,
+    /// The worker follows another route.
+    Rerouted,
+    Closed,
+    ClientGone,
 }
 
-/// Answers a request in every case.
-pub(super) async fn answer(
-    worker: Rc<Worker>,
-    client: Rc<Client>,
-    request: Request<Incoming>,
-) -> Response<ResponseBody> {
-    let busy = client.begin();
-    let json = refusal::prefers_json(request.headers());
-    match forward(&worker, client, busy, request).await {
-        Ok(response) => response,
-        Err(refusal) => refusal.response(json),
-    }
-}
-
-async fn forward(
-    worker: &Worker,
-    client: Rc<Client>,
-    busy: Busy,
-    request: Request<Incoming>,
-) -> Result<Response<ResponseBody>, Refusal> {
-    let (mut head, body) = request.into_parts();
-    headers::admit(&mut head)?;
-    let client_side = head.extensions.remove::<OnUpgrade>();
-    let upgrade = headers::wanted_upgrade(&head);
-    let seen = client.seen(&worker.settings().trusted_proxies);
-    headers::prepare_request(&mut head.headers, &seen, &upgrade);
-    if !body.is_end_stream() && !head.headers.contains_key(CONTENT_LENGTH) {
-        // Said aloud, because hyper would leave out the unsized body of a GET.
-        head.headers
-            .insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-    }
-    let version = std::mem::replace(&mut head.version, Version::HTTP_11);
-
-    let request = Request::from_parts(head, Either::Left(body));
-    let Delivered {
-        mut response,
-        counted,
-        mut upstream,
-        target,
-    } = deliver(worker, request).await?;
-    *response.version_mut() = Version::HTTP_11;
-    if let Some(announced) = headers::announced_idle(response.headers()) {
-        upstream.limit_idle(announced);
-    }
-
-    let upgraded = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-    headers::prepare_response(response.headers_mut(), upgraded);
-    if !upgraded {
-        let until_close = version == Version::HTTP_10 && !response.headers().contains_key(CONTENT_LENGTH);
-        client.cut_on(target.closed(), until_close);
-        let exchange = Exchange {
-            counted,
-            upstream,
-            target,
-            client,
-            busy,
-        };
-        return Ok(response.map(|incoming| ResponseBody::streamed(incoming, exchange)));
-    }
-    let Some(client_side) = client_side.filter(|_| !upgrade.is_empty()) else {
-        return Err(Refusal::NoAnswer);
-    };
-    let upstream_side = hyper::upgrade::on(&mut response);
-    let counted = counted.into_upgraded();
-    Tunnel {
-        counted,
-        target,
-        client,
-        client_side,
-        upstream,
-        upstream_side,
-    }
-    .start();
-    Ok(response.map(|_| ResponseBody::Text(None)))
+/// How one try ended, and whether the head of an answer has been sent.
+enum Try {
+    Done(Done),
+    Failed(Failure),
+    Closed,
 }
 
 /// Sends the request to the current route until somebody answers or patience ends.
-async fn deliver(worker: &Worker, mut request: Request<RequestBody>) -> Result<Delivered, Refusal> {
+pub(super) async fn forward(
+    worker: &Worker,
+    wire: &mut Wire,
+    request: &Request,
+    upload: &mut Upload,
+    keep_alive: bool,
+) -> Outcome {
     let mut patience = Patience::new();
     let mut fresh = false;
+    if request.is_idempotent {
+        upload.output.keep();
+    }
     loop {
         // Counted before anything is awaited: a switch that has been acknowledged finds no newcomer here.
-        let target = worker.target().ok_or(Refusal::NoRelease)?;
+        let Some(target) = worker.target() else {
+            return Outcome::Refused(Refusal::NoRelease);
+        };
         let counted = Counted::request(target.connections());
-        match attempt(worker, &target, request, fresh, &patience).await? {
-            Ok((response, upstream)) => {
-                return Ok(Delivered {
-                    response,
-                    counted,
-                    upstream,
-                    target,
-                });
+        let pooled = if fresh {
+            None
+        } else {
+            target.take_idle(request.is_idempotent)
+        };
+        let is_pooled = pooled.is_some();
+        let connected = match pooled {
+            Some(upstream) => Ok(upstream),
+            None => connect(worker, &target, &patience, wire, request).await,
+        };
+        let mut upstream = match connected {
+            Ok(upstream) => upstream,
+            Err(NoConnection::Rerouted) => {
+                fresh = false;
+                continue;
             }
-            Err(Retry::Fresh(same)) => (request, fresh) = (same, true),
-            Err(Retry::Rerouted(same)) => (request, fresh) = (same, false),
-            Err(Retry::Later(same)) => {
-                (request, fresh) = (same, true);
-                patience.wait(worker, &target).await?;
+            Err(NoConnection::Later) => match wait(&mut patience, worker, &target, wire, request).await {
+                Ok(()) => {
+                    fresh = true;
+                    continue;
+                }
+                Err(outcome) => return outcome,
+            },
+            Err(NoConnection::Closed) => return Outcome::Refused(Refusal::Closed),
+            Err(NoConnection::ClientGone) => return Outcome::Gone,
+        };
+
+        let exchange = Exchange::new(wire, &mut upstream, request, upload, keep_alive);
+        let (ended, begun) = attempt(exchange, &target).await;
+        let failure = match ended {
+            Try::Done(Done::Switched) => {
+                return Outcome::Switched {
+                    upstream,
+                    counted: counted.into_upgraded(),
+                    target,
+                };
+            }
+            Try::Done(Done::Answered { answer, all_sent }) => {
+                finish(target, upstream, &answer, all_sent);
+                return Outcome::Answered {
+                    keep_alive: answer.keep_alive && all_sent,
+                };
+            }
+            Try::Failed(Failure::ClientGone) => return Outcome::Gone,
+            Try::Failed(_) | Try::Closed if begun.is_some() => {
+                return Outcome::Cut {
+                    until_close: begun.is_some_and(|answer| answer.until_close),
+                };
+            }
+            Try::Closed => return Outcome::Refused(Refusal::Closed),
+            Try::Failed(failure) => failure,
+        };
+        let again = match failure {
+            Failure::BadBody(reason) => return Outcome::Refused(Refusal::BadRequest(reason)),
+            Failure::Unsent => true,
+            Failure::Silent => upload.output.can_rewind(),
+            Failure::ClientGone | Failure::Broken | Failure::Truncated => false,
+        };
+        if !again {
+            return Outcome::Refused(Refusal::NoAnswer);
+        }
+        if upload.output.can_rewind() {
+            upload.output.rewind();
+        }
+        fresh = true;
+        if !is_pooled {
+            drop(upstream);
+            if let Err(outcome) = wait(&mut patience, worker, &target, wire, request).await {
+                return outcome;
             }
         }
     }
 }
 
-async fn attempt(
+/// Runs one try, until the release's connections are closed.
+async fn attempt(mut exchange: Exchange<'_>, target: &Target) -> (Try, Option<Final>) {
+    let mut closed = pin!(target.closed().cancelled());
+    std::future::poll_fn(|context| {
+        let ended = match exchange.poll(context) {
+            Poll::Ready(Ok(done)) => Try::Done(done),
+            Poll::Ready(Err(failure)) => Try::Failed(failure),
+            Poll::Pending if closed.as_mut().poll(context).is_ready() => Try::Closed,
+            Poll::Pending => return Poll::Pending,
+        };
+        Poll::Ready((ended, exchange.begun()))
+    })
+    .await
+}
+
+/// Keeps the connection for another request, if it is fit for one.
+fn finish(target: Rc<Target>, mut upstream: Upstream, answer: &Final, all_sent: bool) {
+    if let Some(announced) = answer.announced_idle {
+        upstream.limit_idle(announced);
+    }
+    if answer.reusable && all_sent && upstream.input.is_empty() {
+        target.give_back(upstream);
+    }
+}
+
+async fn connect(
     worker: &Worker,
     target: &Target,
-    request: Request<RequestBody>,
-    fresh: bool,
     patience: &Patience,
-) -> Result<Result<(Response<Incoming>, Upstream), Retry>, Refusal> {
-    let idempotent = request.method().is_idempotent();
-    let pooled = if fresh { None } else { target.take_idle(idempotent) };
-    let is_pooled = pooled.is_some();
-    let mut upstream = match pooled {
-        Some(upstream) => upstream,
-        None => tokio::select! {
-            connected = tokio::time::timeout(patience.connect_limit(worker), target.connect()) => match connected {
-                Ok(Ok(upstream)) => upstream,
-                Ok(Err(_)) | Err(_) => return Ok(Err(Retry::Later(request))),
-            },
-            () = target.retired().cancelled() => return Ok(Err(Retry::Rerouted(request))),
-            () = target.closed().cancelled() => return Err(Refusal::Closed),
+    wire: &mut Wire,
+    request: &Request,
+) -> Result<Upstream, NoConnection> {
+    tokio::select! {
+        biased;
+        connected = tokio::time::timeout(patience.connect_limit(worker), target.connect()) => match connected {
+            Ok(Ok(upstream)) => Ok(upstream),
+            Ok(Err(_)) | Err(_) => Err(NoConnection::Later),
         },
-    };
-    let again = |request| {
-        if is_pooled {
-            Retry::Fresh(request)
-        } else {
-            Retry::Later(request)
-        }
-    };
-    let repeat = (idempotent && request.body().is_end_stream()).then(|| repeat(&request));
-    let sent = tokio::select! {
-        sent = upstream.send(request) => sent,
-        () = target.closed().cancelled() => return Err(Refusal::Closed),
-    };
-    match (sent, repeat) {
-        (Ok(response), _) => Ok(Ok((response, upstream))),
-        (Err(Failure::Unsent(request)), _) => Ok(Err(again(*request))),
-        (Err(Failure::Silent), Some(request)) => Ok(Err(again(request))),
-        (Err(Failure::Silent | Failure::Broken), _) => Err(Refusal::NoAnswer),
+        () = target.retired().cancelled() => Err(NoConnection::Rerouted),
+        () = target.closed().cancelled() => Err(NoConnection::Closed),
+        () = wire.gone(request) => Err(NoConnection::ClientGone),
     }
 }
 
-/// The same request once more, for one without a body.
-fn repeat(request: &Request<RequestBody>) -> Request<RequestBody> {
-    let mut repeat = Request::new(Either::Right(Empty::new()));
-    *repeat.method_mut() = request.method().clone();
-    *repeat.uri_mut() = request.uri().clone();
-    *repeat.version_mut() = request.version();
-    *repeat.headers_mut() = request.headers().clone();
-    *repeat.extensions_mut() = request.extensions().clone();
-    repeat
+async fn wait(
+    patience: &mut Patience,
+    worker: &Worker,
+    target: &Target,
+    wire: &mut Wire,
+    request: &Request,
+) -> Result<(), Outcome> {
+    tokio::select! {
+        biased;
+        waited = patience.wait(worker, target) => waited.map_err(Outcome::Refused),
+        () = wire.gone(request) => Err(Outcome::Gone),
+    }
 }

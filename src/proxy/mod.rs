@@ -5,19 +5,26 @@
 //! lock or changes threads. This room knows addresses and connection counts; it never knows processes or releases.
 
 mod acceptor;
+mod answer;
 mod body;
+mod buffer;
+mod chunks;
 mod client;
+mod exchange;
 mod forward;
 mod forwarded;
-mod headers;
+mod framing;
+mod head;
 mod hold;
 mod pool;
 mod refusal;
+mod request;
 mod route;
 mod target;
+mod target_form;
 mod tunnel;
 mod upstream;
-mod watched;
+mod wire;
 mod worker;
 
 use std::io;

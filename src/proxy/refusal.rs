@@ -1,9 +1,8 @@
 //! The proxy's own answers: what it says when it does not pass a request on.
 
-use hyper::header::{ACCEPT, ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
-use hyper::{HeaderMap, Response, StatusCode, header::HeaderValue};
+use std::io::Write;
 
-use super::body::ResponseBody;
+use super::head::elements;
 
 /// The whole answer to a connection beyond the limit, which never reaches a worker.
 pub(super) const TOO_MANY_CONNECTIONS: &str = "HTTP/1.1 503 Service Unavailable\r\n\
@@ -21,6 +20,10 @@ pub(super) enum Refusal {
     BadRequest(&'static str),
     /// The proxy opens no tunnels to other hosts.
     Connect,
+    /// The head has more bytes or fields than the proxy takes.
+    HeadTooLarge,
+    /// The head has taken too long.
+    HeadTimeout,
     /// There is no route.
     NoRelease,
     /// No waiting place is left.
@@ -35,10 +38,27 @@ pub(super) enum Refusal {
     Closed,
 }
 
+/// What an answer of the proxy depends on besides its reason.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Form {
+    pub(super) json: bool,
+    pub(super) is_head: bool,
+    pub(super) is_http_1_0: bool,
+    pub(super) keep_alive: bool,
+}
+
 impl Refusal {
-    /// The answer, in the form the client prefers.
-    pub(super) fn response(self, json: bool) -> Response<ResponseBody> {
-        let (content_type, body) = if json {
+    /// Whether the client's connection cannot be used for another request.
+    pub(super) fn closes(self) -> bool {
+        matches!(
+            self,
+            Refusal::BadRequest(_) | Refusal::Connect | Refusal::HeadTooLarge | Refusal::HeadTimeout
+        )
+    }
+
+    /// Writes the answer. It says that the connection is kept or closed where the client's version does not.
+    pub(super) fn write(self, form: Form, out: &mut Vec<u8>) {
+        let (content_type, body) = if form.json {
             (
                 "application/json",
                 serde_json::json!({ "error": self.text() }).to_string(),
@@ -46,32 +66,36 @@ impl Refusal {
         } else {
             ("text/plain; charset=utf-8", format!("{}\n", self.text()))
         };
-        let mut response = Response::new(ResponseBody::text(body));
-        *response.status_mut() = self.status();
-        let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-        match self {
-            Refusal::BadRequest(_) => headers.insert(CONNECTION, HeaderValue::from_static("close")),
-            Refusal::Connect => headers.insert(
-                ALLOW,
-                HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),
-            ),
-            Refusal::NoRelease | Refusal::TooManyHeld => {
-                headers.insert(RETRY_AFTER, HeaderValue::from_static("1"))
-            }
-            Refusal::Unreachable | Refusal::Failed | Refusal::NoAnswer | Refusal::Closed => None,
+        let more = match self {
+            Refusal::Connect => "allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n",
+            Refusal::NoRelease | Refusal::TooManyHeld => "retry-after: 1\r\n",
+            _ => "",
         };
-        response
+        let connection = match (form.keep_alive, form.is_http_1_0) {
+            (false, _) => "connection: close\r\n",
+            (true, true) => "connection: keep-alive\r\n",
+            (true, false) => "",
+        };
+        // Writing into memory does not fail.
+        let _ = write!(
+            out,
+            "HTTP/1.1 {}\r\ncontent-type: {content_type}\r\n{more}{connection}content-length: {}\r\n\r\n",
+            self.status(),
+            body.len(),
+        );
+        if !form.is_head {
+            out.extend_from_slice(body.as_bytes());
+        }
     }
 
-    fn status(self) -> StatusCode {
+    fn status(self) -> &'static str {
         match self {
-            Refusal::BadRequest(_) => StatusCode::BAD_REQUEST,
-            Refusal::Connect => StatusCode::METHOD_NOT_ALLOWED,
-            Refusal::NoRelease | Refusal::TooManyHeld => StatusCode::SERVICE_UNAVAILABLE,
-            Refusal::Unreachable | Refusal::Failed | Refusal::NoAnswer | Refusal::Closed => {
-                StatusCode::BAD_GATEWAY
-            }
+            Refusal::BadRequest(_) => "400 Bad Request",
+            Refusal::Connect => "405 Method Not Allowed",
+            Refusal::HeadTimeout => "408 Request Timeout",
+            Refusal::HeadTooLarge => "431 Request Header Fields Too Large",
+            Refusal::NoRelease | Refusal::TooManyHeld => "503 Service Unavailable",
+            Refusal::Unreachable | Refusal::Failed | Refusal::NoAnswer | Refusal::Closed => "502 Bad Gateway",
         }
     }
 
@@ -79,6 +103,8 @@ impl Refusal {
         match self {
             Refusal::BadRequest(reason) => reason,
             Refusal::Connect => "CONNECT is not supported",
+            Refusal::HeadTooLarge => "the head of the request is too large",
+            Refusal::HeadTimeout => "the head of the request took too long",
             Refusal::NoRelease => "no release is active",
             Refusal::TooManyHeld => "too many requests are waiting for the application",
             Refusal::Unreachable => "the application does not accept connections",
@@ -90,14 +116,13 @@ impl Refusal {
 }
 
 /// Whether the client would rather read JSON than text: it names JSON, and ranks no kind of text above it.
-pub(super) fn prefers_json(headers: &HeaderMap) -> bool {
+pub(super) fn prefers_json(accept: &[u8]) -> bool {
     let (mut json, mut text) = (0.0_f32, 0.0_f32);
-    for range in headers
-        .get_all(ACCEPT)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|v| v.split(','))
-    {
+    // Most requests never name it.
+    if !accept.windows(4).any(|word| word.eq_ignore_ascii_case(b"json")) {
+        return false;
+    }
+    for range in elements(accept) {
         let mut parts = range.split(';').map(str::trim);
         let media_type = parts.next().unwrap_or_default().to_ascii_lowercase();
         let quality = parts
@@ -138,11 +163,8 @@ mod tests {
             ),
         ];
         for (accept, expected) in cases {
-            let mut headers = HeaderMap::new();
-            headers.insert(ACCEPT, HeaderValue::from_static(accept));
-            assert_eq!(prefers_json(&headers), expected, "{accept}");
+            assert_eq!(prefers_json(accept.as_bytes()), expected, "{accept}");
         }
-        assert!(!prefers_json(&HeaderMap::new()));
     }
 
     #[test]

@@ -76,19 +76,12 @@ impl Target {
         Upstream::connect(self.route.upstream()).await
     }
 
-    /// Keeps a connection for the next request, once it is ready for one.
-    pub(super) fn give_back(self: Rc<Self>, mut upstream: Upstream) {
-        tokio::task::spawn_local(async move {
-            tokio::select! {
-                biased;
-                () = self.retired.cancelled() => {}
-                () = self.closed.cancelled() => {}
-                ready = upstream.ready() => if ready {
-                    self.pool.put(upstream, Instant::now());
-                    self.sweep();
-                }
-            }
-        });
+    /// Keeps a connection for the next request.
+    pub(super) fn give_back(self: Rc<Self>, upstream: Upstream) {
+        if !self.retired.is_cancelled() && !self.closed.is_cancelled() {
+            self.pool.put(upstream, Instant::now());
+            self.sweep();
+        }
     }
 
     /// Closes idle connections as their time passes, for as long as there are any.

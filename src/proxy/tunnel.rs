@@ -1,54 +1,119 @@
 //! An upgraded connection: bytes both ways, a half-close passed on as one, until both sides are done, one of them
-//! breaks, or the release's connections are closed.
+//! breaks, or the release's connections are closed. It owns both sockets, and no memory while nobody speaks.
 
 use std::io;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
+use std::task::{Context, Poll, ready};
 
-use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
+use tokio::io::AsyncWrite;
+use tokio::net::TcpStream;
 
-use super::client::Client;
+use super::buffer::Buffer;
 use super::route::Counted;
 use super::target::Target;
 use super::upstream::Upstream;
+use super::wire::Wire;
+use super::worker::Load;
 
 /// The two sides of an upgrade that the upstream has agreed to.
 #[derive(Debug)]
 pub(super) struct Tunnel {
-    pub(super) counted: Counted,
-    pub(super) target: Rc<Target>,
-    pub(super) client: Rc<Client>,
-    pub(super) client_side: OnUpgrade,
-    pub(super) upstream: Upstream,
-    pub(super) upstream_side: OnUpgrade,
+    client: TcpStream,
+    upstream: TcpStream,
+    up: Flow,
+    down: Flow,
+}
+
+/// One direction.
+#[derive(Debug)]
+struct Flow {
+    buffer: Buffer,
+    phase: Phase,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Open,
+    /// The FIN has come and is still to be passed on.
+    Ending,
+    Ended,
 }
 
 impl Tunnel {
-    /// Starts the tunnel; the answer that switches protocols is still to be sent to the client.
-    pub(super) fn start(self) {
-        tokio::task::spawn_local(self.run());
+    /// A tunnel that begins with what has come already: the answer that switches protocols, and early bytes.
+    pub(super) fn new(mut wire: Wire, mut upstream: Upstream) -> Tunnel {
+        let mut down = std::mem::take(&mut wire.output);
+        down.tail().extend_from_slice(upstream.input.unread());
+        upstream.input.clear();
+        Tunnel {
+            up: Flow::new(std::mem::take(&mut wire.input)),
+            down: Flow::new(down),
+            client: wire.stream,
+            upstream: upstream.stream,
+        }
     }
 
-    async fn run(self) {
-        let Tunnel {
-            counted,
-            target,
-            client,
-            client_side,
-            upstream,
-            upstream_side,
-        } = self;
-        tokio::select! {
-            // However it ended, both sides are closed now.
-            _ = carry(client_side, upstream_side) => {}
-            () = target.closed().cancelled() => {}
+    /// Starts the tunnel as a task of its own, much smaller than that of the request it came from.
+    pub(super) fn start(self, load: Load, counted: Counted, target: Rc<Target>) {
+        tokio::task::spawn_local(self.run(load, counted, target));
+    }
+
+    async fn run(mut self, load: Load, counted: Counted, target: Rc<Target>) {
+        {
+            let mut closed = pin!(target.closed().cancelled());
+            std::future::poll_fn(|context| match self.poll(context) {
+                // However it ended, both sides are closed now.
+                Poll::Ready(_) => Poll::Ready(()),
+                Poll::Pending => closed.as_mut().poll(context),
+            })
+            .await;
         }
-        drop((counted, client, upstream));
+        drop((self, counted, load));
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let up = self.up.poll(context, &mut self.client, &mut self.upstream)?;
+        let down = self.down.poll(context, &mut self.upstream, &mut self.client)?;
+        if up.is_ready() && down.is_ready() {
+            Poll::Ready(Ok(()))
+        } else {
+            Poll::Pending
+        }
     }
 }
 
-async fn carry(client_side: OnUpgrade, upstream_side: OnUpgrade) -> io::Result<()> {
-    let (client, upstream) = tokio::try_join!(client_side, upstream_side).map_err(io::Error::other)?;
-    tokio::io::copy_bidirectional(&mut TokioIo::new(client), &mut TokioIo::new(upstream)).await?;
-    Ok(())
+impl Flow {
+    fn new(buffer: Buffer) -> Flow {
+        Flow {
+            buffer,
+            phase: Phase::Open,
+        }
+    }
+
+    /// Ready when the FIN has been passed on.
+    fn poll(
+        &mut self,
+        context: &mut Context<'_>,
+        from: &mut TcpStream,
+        to: &mut TcpStream,
+    ) -> Poll<io::Result<()>> {
+        loop {
+            while !self.buffer.is_empty() {
+                ready!(self.buffer.poll_drain(context, to))?;
+            }
+            match self.phase {
+                Phase::Open => {
+                    if ready!(self.buffer.poll_fill(context, from))? == 0 {
+                        self.phase = Phase::Ending;
+                    }
+                }
+                Phase::Ending => {
+                    ready!(Pin::new(&mut *to).poll_shutdown(context))?;
+                    self.phase = Phase::Ended;
+                }
+                Phase::Ended => return Poll::Ready(Ok(())),
+            }
+        }
+    }
 }

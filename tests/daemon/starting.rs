@@ -67,11 +67,7 @@ fn a_stale_socket_is_replaced() {
 #[test]
 fn a_daemon_that_was_killed_does_not_block_the_next() {
     let daemon = Setup::with_idle_web().start();
-    // Both halves: either alone would tidy up after the other.
-    let engine = daemon.engine().expect("it lives");
-    send(engine, nix::sys::signal::Signal::SIGKILL);
-    daemon.signal(nix::sys::signal::Signal::SIGKILL);
-    daemon.end();
+    daemon.crash();
     assert!(daemon.socket().exists());
     let socket = daemon.socket().display().to_string();
     let next = Setup::with_idle_web().control("path", socket).launch();

@@ -4,8 +4,10 @@
 mod cutting;
 mod forwarding;
 mod holding;
+mod interim;
 mod limits;
 mod stage;
 mod streaming;
+mod strictness;
 mod switching;
 mod upgrades;

@@ -33,6 +33,37 @@ impl Daemon {
         }
     }
 
+    /// Kills the daemon as a crash would, and waits until it is gone. What it started goes on.
+    pub fn crash(&self) {
+        let engine = self.engine().expect("it lives");
+        // Both halves at one stroke, for either alone would tidy up after the other.
+        self.signal(Signal::SIGSTOP);
+        living::send(engine, Signal::SIGKILL);
+        self.signal(Signal::SIGKILL);
+        self.end();
+    }
+
+    /// Starts a daemon once more where one has ended, and waits until its control socket answers.
+    pub fn start_again(&self) {
+        let append = |name: &str| {
+            let file = std::fs::File::options()
+                .append(true)
+                .open(self.folder().join(name));
+            file.expect("the first daemon had it")
+        };
+        let child = rollbridge()
+            .args(["daemon", "--config"])
+            .arg(self.config())
+            .env(living::TAG, self.folder())
+            .stdin(std::process::Stdio::null())
+            .stdout(append("stdout"))
+            .stderr(append("stderr"))
+            .spawn()
+            .expect("the daemon is started");
+        *self.child.borrow_mut() = child;
+        self.wait_until_ready();
+    }
+
     pub fn wait_until_ready(&self) {
         wait_for("the daemon is ready", || {
             let ended = self.child.borrow_mut().try_wait().expect("it is our child");
@@ -188,7 +219,9 @@ impl Daemon {
         let program = |pid: i32| std::fs::read_link(format!("/proc/{pid}/exe")).ok();
         let own = program(self.pid())?;
         let children = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", self.pid())).ok()?;
-        let mut children = children.split_ascii_whitespace().filter_map(|pid| pid.parse().ok());
+        let mut children = children
+            .split_ascii_whitespace()
+            .filter_map(|pid| pid.parse().ok());
         children.find(|pid| program(*pid).as_ref() == Some(&own))
     }
 

@@ -14,8 +14,8 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::host::{
-    BoxFuture, Child, ChildId, Depth, Exit, Log, Member, ProcessHost, SignalError, SpawnError,
-    SpawnSpec, Usage,
+    BoxFuture, Child, ChildId, Depth, Exit, Log, Member, ProcessHost, SignalError, SpawnError, SpawnSpec,
+    Usage,
 };
 
 #[derive(Debug)]

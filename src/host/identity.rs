@@ -1,0 +1,76 @@
+//! What names one process for good, also after a restart of the daemon or of the machine: its pid alone does not, for
+//! pids are given out again.
+
+use std::os::unix::fs::MetadataExt;
+use std::sync::OnceLock;
+
+use super::members::birth;
+
+/// Pid, start time and boot together name one process and never another.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ProcessIdentity {
+    /// Its process id.
+    pub pid: i32,
+    /// When it was started, in clock ticks since boot.
+    pub start_ticks: u64,
+    /// Which boot of the machine it was started in.
+    pub boot_id: String,
+}
+
+impl ProcessIdentity {
+    /// The identity of the process that has this pid now; none where the system does not tell.
+    pub fn of(pid: i32) -> Option<ProcessIdentity> {
+        let (start_ticks, _) = birth(pid)?;
+        let boot_id = boot_id()?.to_owned();
+        Some(ProcessIdentity {
+            pid,
+            start_ticks,
+            boot_id,
+        })
+    }
+
+    /// Whether this very process is alive; a zombie is not.
+    pub fn is_alive(&self) -> bool {
+        // Pids below 2 are never ours, and mean groups or everybody to kill(2).
+        self.pid > 1
+            && boot_id() == Some(self.boot_id.as_str())
+            && birth(self.pid) == Some((self.start_ticks, true))
+    }
+
+    /// The user it runs as.
+    pub fn owner(&self) -> Option<u32> {
+        let folder = std::fs::metadata(format!("/proc/{}", self.pid)).ok()?;
+        Some(folder.uid())
+    }
+}
+
+/// The name the kernel gave to this boot.
+fn boot_id() -> Option<&'static str> {
+    static BOOT_ID: OnceLock<Option<String>> = OnceLock::new();
+    let read = || {
+        let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+        Some(text.trim().to_owned()).filter(|text| !text.is_empty())
+    };
+    BOOT_ID.get_or_init(read).as_deref()
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_start_time_or_boot_is_another_process() {
+        let own =
+            ProcessIdentity::of(i32::try_from(std::process::id()).expect("a pid")).expect("a mounted /proc");
+        assert!(own.is_alive());
+        let mut recycled = own.clone();
+        recycled.start_ticks += 1;
+        assert!(!recycled.is_alive());
+        let mut earlier_boot = own.clone();
+        earlier_boot.boot_id = "00000000-0000-0000-0000-000000000000".to_owned();
+        assert!(!earlier_boot.is_alive());
+        let mut group = own;
+        group.pid = -1;
+        assert!(!group.is_alive());
+    }
+}
