@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 
 use crate::clock::Timestamp;
@@ -17,7 +17,7 @@ pub const KEPT_EVENTS: usize = 1000;
 const FOLLOWER_BACKLOG: usize = 1024;
 
 /// Something worth telling: the variant's name is the `message`, its fields are the `data` of the event.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "message", content = "data", rename_all_fields = "camelCase")]
 #[allow(missing_docs, reason = "the names say it; each is the text an operator reads")]
 pub enum Milestone {
@@ -181,6 +181,15 @@ pub enum Milestone {
     },
     #[serde(rename = "state file not written")]
     StateFileNotWritten { path: String, reason: String },
+    #[serde(rename = "engine restarted")]
+    EngineRestarted {
+        pid: u32,
+        restarts: u32,
+        exit_code: Option<i32>,
+        exit_signal: Option<String>,
+        absent_ms: u64,
+        short_lived: u32,
+    },
     #[serde(rename = "shutdown starting")]
     ShutdownStarting {},
     #[serde(rename = "shutdown finished")]
@@ -188,7 +197,7 @@ pub enum Milestone {
 }
 
 /// One milestone with its number and time.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Event {
     /// Rises by one with every event of a daemon's life.
     pub seq: u64,
@@ -223,6 +232,17 @@ impl EventLog {
             followers: broadcast::channel(FOLLOWER_BACKLOG).0,
             sink: Box::new(sink),
         }
+    }
+
+    /// A log that goes on after the `kept` events of an earlier engine, oldest first.
+    pub fn resume(kept: Vec<Event>, sink: impl Fn(&Arc<Event>) + Send + Sync + 'static) -> EventLog {
+        let log = EventLog::new(sink);
+        {
+            let mut history = log.history.lock().unwrap_or_else(PoisonError::into_inner);
+            history.next_seq = kept.last().map_or(1, |last| last.seq + 1);
+            history.kept = kept.into_iter().map(Arc::new).collect();
+        }
+        log
     }
 
     /// Records `milestone` as having happened now.

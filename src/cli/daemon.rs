@@ -2,6 +2,8 @@
 
 use std::io::ErrorKind;
 use std::net::TcpListener;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixListener;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,58 +18,94 @@ use crate::config::{self, Config, ConfigFile, Issue, Loaded};
 use crate::control::client::Client;
 use crate::control::server::Server;
 use crate::control::socket::is_live;
-use crate::daemon::{ConfigSource, Engine, Start};
+use crate::daemon::{ConfigSource, Engine, ResumeError, Start, note_event, noted_config, noted_events};
 use crate::error::{ErrorCode, plain};
-use crate::events::EventLog;
-use crate::keeper::{KeeperHost, inherited_socket};
+use crate::events::{Event, EventLog};
+use crate::host::ProcessIdentity;
+use crate::keeper::{Inheritance, KeeperHost, inherited_socket};
 
 /// How long a daemon that is in our way may take to say who it is.
 const INTRODUCTION: Duration = Duration::from_secs(2);
 
+/// The names under which the keeper holds the listeners.
+const PROXY: &str = "proxy";
+const CONTROL: &str = "control";
+
 pub(super) async fn run(file: &ConfigFile, options: &EngineOptions) -> Result<(), Failure> {
     // Before anything else is opened, so that the number still means what the keeper said.
-    let host = inherited_socket(options.socket).and_then(KeeperHost::connect);
-    let host = Arc::new(host.map_err(|error| {
+    let connected = inherited_socket(options.socket).and_then(KeeperHost::connect);
+    let (host, mut left) = connected.map_err(|error| {
         let reason = plain(&error);
         Failure::internal(format!(
             "cannot reach the keeper: {reason}; start it with rollbridge daemon"
         ))
-    })?);
-    let Loaded { config, warnings, .. } = config::load(file).await?;
-    warnings.iter().for_each(tell_warning);
-    refuse_if_live(&config).await?;
-    let listener = listen(&config)?;
-    let log = LogWriter::start()
+    })?;
+    let host = Arc::new(host);
+    let noted = noted_config(&left.legacy).map_err(ResumeError::from)?;
+    let (config, listener) = match (noted, left.listeners.remove(PROXY)) {
+        // Nothing is evaluated again: this is the engine after another.
+        (Some(config), Some(listener)) => (config, TcpListener::from(listener)),
+        _ => {
+            let Loaded { config, warnings, .. } = config::load(file).await?;
+            warnings.iter().for_each(tell_warning);
+            refuse_if_live(&config).await?;
+            let listener = listen(&config)?;
+            (Arc::new(config), listener)
+        }
+    };
+    let held = listener.as_fd().try_clone_to_owned();
+    host.hold(PROXY, held.map_err(|error| cannot_hold(&error))?);
+    let log = LogWriter::start(host.clone())
         .map_err(|error| Failure::internal(format!("cannot start the log writer: {error}")))?;
+    let noted = noted_events(&left.legacy).map_err(ResumeError::from)?;
+    log.go_on(&left.legacy, &noted);
+    let sink = {
+        let (print, host) = (log.sink(), host.clone());
+        move |event: &Arc<Event>| {
+            note_event(&*host, event);
+            print(event);
+        }
+    };
     let start = Start {
         config,
         source: ConfigSource::File(file.clone()),
         listener,
         host: host.clone(),
-        events: Arc::new(EventLog::new(log.sink())),
+        events: Arc::new(EventLog::resume(noted, sink)),
         environment: std::env::vars_os().collect(),
+        daemon: ProcessIdentity::of(nix::unistd::getppid().as_raw()),
+        past: left.past,
     };
-    let served = serve(start, host).await;
+    let served = serve(start, left, host).await;
     log.finish();
     served
 }
 
-async fn serve(start: Start, host: Arc<KeeperHost>) -> Result<(), Failure> {
+fn cannot_hold(error: &std::io::Error) -> Failure {
+    Failure::internal(format!(
+        "cannot pass the listeners to the keeper: {}; raise the limit of open files (ulimit -n, LimitNOFILE)",
+        plain(error)
+    ))
+}
+
+async fn serve(start: Start, mut left: Inheritance, host: Arc<KeeperHost>) -> Result<(), Failure> {
     // First of all: from here on no signal ends the daemon halfway.
     let signals = Signals::listen()
         .map_err(|error| Failure::internal(format!("cannot listen for signals: {error}")))?;
-    let engine = Engine::start(start)
-        .map_err(|error| Failure::internal(format!("cannot start the proxy: {error}")))?;
-    let server = match Server::bind(&engine) {
+    let control = left.listeners.remove(CONTROL).map(UnixListener::from);
+    let engine = Engine::resume(start, left.legacy)?;
+    let server = match Server::bind(&engine, control) {
         Ok(server) => server,
         Err(error) => {
             engine.shutdown().await;
             return Err(error.into());
         }
     };
+    host.hold(CONTROL, server.listener().map_err(|error| cannot_hold(&error))?);
+    host.ready();
     let signals = tokio::spawn(signals.shut_down(engine.clone()));
     let keeper_lost = {
-        let engine = engine.clone();
+        let (engine, host) = (engine.clone(), host.clone());
         tokio::spawn(async move {
             host.lost().await;
             engine.shutdown().await;
@@ -76,7 +114,10 @@ async fn serve(start: Start, host: Arc<KeeperHost>) -> Result<(), Failure> {
     server.serve(engine).await;
     signals.abort();
     match keeper_lost.is_finished() {
-        false => Ok(()),
+        false => {
+            host.farewell().await;
+            Ok(())
+        }
         true => Err(Failure::internal(
             "the keeper process of the daemon has ended, so its processes were stopped; start the daemon again"
                 .to_owned(),

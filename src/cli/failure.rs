@@ -9,6 +9,7 @@ use super::output;
 use crate::config::ConfigError;
 use crate::control::client::{ClientError, Line};
 use crate::control::socket::SocketError;
+use crate::daemon::ResumeError;
 use crate::error::ErrorCode;
 
 /// A command that failed.
@@ -94,6 +95,12 @@ impl From<ClientError> for Failure {
 
 impl From<SocketError> for Failure {
     fn from(error: SocketError) -> Failure {
+        Failure::internal(error.to_string())
+    }
+}
+
+impl From<ResumeError> for Failure {
+    fn from(error: ResumeError) -> Failure {
         Failure::internal(error.to_string())
     }
 }

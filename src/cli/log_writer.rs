@@ -7,6 +7,10 @@ use std::time::Duration;
 
 use crate::control::wire;
 use crate::events::Event;
+use crate::host::{Legacy, ProcessHost, note_of};
+
+/// The key of the note that tells how many events have been written.
+const LOGGED_KEY: &str = "logged";
 
 /// How many lines may wait for a slow stdout; further ones are lost to it (not to `rollbridge events`).
 const WAITING_LINES: usize = 10_000;
@@ -24,7 +28,7 @@ pub(super) struct LogWriter {
 
 impl LogWriter {
     /// Starts the thread.
-    pub fn start() -> std::io::Result<LogWriter> {
+    pub fn start(host: Arc<dyn ProcessHost>) -> std::io::Result<LogWriter> {
         let (lines, waiting) = sync_channel::<Option<Arc<Event>>>(WAITING_LINES);
         let (finished, done) = sync_channel(1);
         std::thread::Builder::new()
@@ -32,10 +36,20 @@ impl LogWriter {
             .spawn(move || {
                 while let Ok(Some(event)) = waiting.recv() {
                     write_line(&event);
+                    host.note(vec![note_of(LOGGED_KEY.to_owned(), &event.seq)]);
                 }
                 let _ = finished.send(());
             })?;
         Ok(LogWriter { lines, done })
+    }
+
+    /// Writes what an earlier engine had recorded and not yet written.
+    pub fn go_on(&self, legacy: &Legacy, recorded: &[Event]) {
+        // Of a note that cannot be read the worst is a line that comes twice.
+        let logged: u64 = legacy.find(LOGGED_KEY).ok().flatten().unwrap_or(0);
+        let write = self.sink();
+        let missing = recorded.iter().filter(|event| event.seq > logged);
+        missing.for_each(|event| write(&Arc::new(event.clone())));
     }
 
     /// Where events go in.

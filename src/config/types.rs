@@ -7,9 +7,12 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use nix::sys::signal::Signal;
+use serde::{Deserialize, Serialize};
+
+use super::{os_text, signal_name};
 
 /// A config without issues.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Config {
     /// Name of the application.
     pub application: String,
@@ -20,6 +23,7 @@ pub struct Config {
     /// How long stopped releases are remembered.
     pub release_retention: Retention,
     /// Where the daemon records its state, if it does.
+    #[serde(with = "os_text::optional")]
     pub state_path: Option<PathBuf>,
     /// What `predeploy-cleanup` stops of an older supervisor.
     pub legacy_takeover: Option<LegacyTakeover>,
@@ -28,9 +32,10 @@ pub struct Config {
 }
 
 /// The control socket.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Control {
     /// Absolute path, at most 107 bytes.
+    #[serde(with = "os_text")]
     pub path: PathBuf,
     /// Permission bits; the umask decides without them.
     pub mode: Option<u32>,
@@ -41,7 +46,7 @@ pub struct Control {
 }
 
 /// A user or group.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Principal {
     /// By number.
     Id(u32),
@@ -50,7 +55,7 @@ pub enum Principal {
 }
 
 /// The proxy and how traffic moves between releases.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Proxy {
     /// Address to listen on.
     pub host: String,
@@ -79,7 +84,7 @@ pub struct Proxy {
 }
 
 /// How long stopped releases are remembered.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Retention {
     /// How many.
     pub keep: usize,
@@ -88,7 +93,7 @@ pub struct Retention {
 }
 
 /// What `predeploy-cleanup` stops of an older supervisor.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LegacyTakeover {
     /// Names of screen sessions.
     pub screens: Vec<String>,
@@ -99,7 +104,7 @@ pub struct LegacyTakeover {
 }
 
 /// A process of an older supervisor.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LegacyProcess {
     /// Texts that all occur in its command line; at least one.
     pub includes: Vec<String>,
@@ -108,7 +113,7 @@ pub struct LegacyProcess {
 }
 
 /// One managed process, as configured.
-#[derive(Clone, PartialEq)]
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct ProcessDefinition {
     /// Unique id, without `#`.
     pub id: String,
@@ -125,6 +130,7 @@ pub struct ProcessDefinition {
     /// The health check; none when switched off, and for processes that are not proxied.
     pub health: Option<Health>,
     /// Signal that asks it to finish.
+    #[serde(with = "signal_name")]
     pub stop_signal: Signal,
     /// From the stop signal to SIGKILL.
     pub graceful_stop: GracefulStop,
@@ -147,7 +153,7 @@ pub struct ProcessDefinition {
 }
 
 /// Life cycle of a managed process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Policy {
     /// Receives the traffic; exactly one.
     Proxied,
@@ -160,7 +166,7 @@ pub enum Policy {
 }
 
 /// What a deploy does to a service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum DeployStrategy {
     /// One instance keeps running across deploys.
     Persistent,
@@ -169,7 +175,7 @@ pub enum DeployStrategy {
 }
 
 /// Which port a process gets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum PortSpec {
     /// This one; 0 for any free one.
     Fixed(u16),
@@ -183,7 +189,7 @@ pub enum PortSpec {
 }
 
 /// The health check of the proxied process.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Health {
     /// Path asked for.
     pub path: String,
@@ -198,7 +204,7 @@ pub struct Health {
 }
 
 /// How long a process may take to finish after its stop signal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum GracefulStop {
     /// SIGKILL after this time.
     After(Duration),
@@ -207,7 +213,7 @@ pub enum GracefulStop {
 }
 
 /// How often and how fast a crashed process is restarted.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RestartPolicy {
     /// How many restarts are allowed in the window; no limit without it.
     pub max_restarts: Option<u32>,
@@ -220,7 +226,7 @@ pub struct RestartPolicy {
 }
 
 /// Limits of a process's resident memory.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemoryPolicy {
     /// Above this it is restarted, in bytes.
     pub limit_bytes: u64,
@@ -231,7 +237,7 @@ pub struct MemoryPolicy {
 }
 
 /// Commands that take part in stopping a process; none of them is a template.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lifecycle {
     /// Tells it to take on no more work.
     pub quiet_command: Option<String>,

@@ -1,6 +1,7 @@
 //! Accepting clients, and the order in which things end at a shutdown.
 
 use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use tokio::net::UnixListener;
@@ -26,10 +27,18 @@ pub struct Server {
 }
 
 impl Server {
-    /// Makes the control socket of the engine's config. Must be called inside a tokio runtime.
-    pub fn bind(engine: &Engine) -> Result<Server, SocketError> {
+    /// Makes the control socket of the engine's config, or goes on with the one that an engine before this one has made.
+    /// Must be called inside a tokio runtime.
+    pub fn bind(
+        engine: &Engine,
+        held: Option<std::os::unix::net::UnixListener>,
+    ) -> Result<Server, SocketError> {
         let control = &engine.config().control;
-        let (socket, listener) = ControlSocket::bind(control)?;
+        let is_new = held.is_none();
+        let (socket, listener) = match held {
+            Some(listener) => (ControlSocket::of(control)?, listener),
+            None => ControlSocket::bind(control)?,
+        };
         let failed = |source: io::Error| {
             socket.remove();
             SocketError::Io {
@@ -39,12 +48,19 @@ impl Server {
             }
         };
         let listener = UnixListener::from_std(listener).map_err(failed)?;
-        engine.events().record(Milestone::ControlSocketListening {
-            path: control.path.display().to_string(),
-        });
+        if is_new {
+            engine.events().record(Milestone::ControlSocketListening {
+                path: control.path.display().to_string(),
+            });
+        }
         // Not before: who does not get the socket must leave the state of who has it alone.
         engine.keep_state();
         Ok(Server { socket, listener })
+    }
+
+    /// Another handle on the socket it listens on.
+    pub fn listener(&self) -> io::Result<OwnedFd> {
+        self.listener.as_fd().try_clone_to_owned()
     }
 
     /// Serves until the engine is shut down; returns when the socket is gone and clients have their last answers.

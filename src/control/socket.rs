@@ -128,6 +128,14 @@ impl ControlSocket {
         }
     }
 
+    /// The socket that an engine before this one made and listened on. Where its file has gone, so has the way to it, but
+    /// not the daemon.
+    pub fn of(control: &Control) -> Result<ControlSocket, SocketError> {
+        let path = control.path.clone();
+        let identity = std::fs::symlink_metadata(&path).map_or((0, 0, 0, 0), |file| identity(&file));
+        Ok(ControlSocket { path, identity })
+    }
+
     /// Removes the file, if it is still the one that was made here.
     pub fn remove(&self) {
         let ours = std::fs::symlink_metadata(&self.path).is_ok_and(|found| identity(&found) == self.identity);

@@ -11,10 +11,11 @@ use crate::release::lifecycle::Phase;
 use crate::release::retention::forgotten;
 
 impl Engine {
-    /// Waits in the background until nothing of `release` runs, then gives back `ports` and applies the retention: at
+    /// Waits in the background until nothing of `release` runs, then gives back its ports and applies the retention: at
     /// once, and again when the release has become too old.
-    pub(super) fn follow_to_its_end(&self, release: &Arc<Release>, ports: Vec<u16>) {
+    pub(super) fn follow_to_its_end(&self, release: &Arc<Release>) {
         let (engine, release) = (self.clone(), release.clone());
+        let ports = release.blueprint().reserved.clone();
         tokio::spawn(async move {
             release.wait_until_over().await;
             drop(release);
@@ -33,7 +34,9 @@ impl Engine {
 
     fn forget_old_releases(&self) {
         let retention = self.config().release_retention.clone();
-        self.book().forget_old_releases(&retention, Timestamp::now());
+        let mut book = self.book();
+        book.forget_old_releases(&retention, Timestamp::now());
+        self.note_book(&book);
     }
 }
 

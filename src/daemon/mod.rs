@@ -5,9 +5,12 @@
 mod deploy;
 mod drain;
 mod error;
+mod fail_point;
 mod logs;
+mod noting;
 mod request;
 mod restart;
+mod resuming;
 mod rollback;
 mod sequence;
 mod settings;
@@ -29,7 +32,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::events::{EventLog, Milestone};
-use crate::host::ProcessHost;
+use crate::host::{Exit, ProcessHost, ProcessIdentity};
+use crate::keeper::Past;
 use crate::proxy::Proxy;
 use crate::release::ports::PortBook;
 use crate::release::{Release, ReleaseKey};
@@ -37,19 +41,21 @@ use crate::release::{Release, ReleaseKey};
 pub use deploy::{Deployed, Outgoing};
 pub use error::{DeployFailure, EngineError};
 pub use logs::{LogsRequest, ProcessLogs};
+pub use noting::{note_event, noted_config, noted_events};
 pub use request::{DeployRequest, RollbackRequest, check_id};
 pub use restart::RestartRequest;
+pub use resuming::ResumeError;
 pub use source::ConfigSource;
 pub use status::Status;
 
 use standing::Standing;
-use state::Keeping;
+use state::{Keeping, Record};
 use turn::Turn;
 
 /// What the engine is started with.
 pub struct Start {
     /// The checked config.
-    pub config: Config,
+    pub config: Arc<Config>,
     /// The proxy's listener, bound already.
     pub listener: TcpListener,
     /// Where the config is read again.
@@ -60,6 +66,10 @@ pub struct Start {
     pub events: Arc<EventLog>,
     /// The environment processes inherit.
     pub environment: BTreeMap<OsString, OsString>,
+    /// The process by which the daemon is known from outside.
+    pub daemon: Option<ProcessIdentity>,
+    /// What became of the engines before this one.
+    pub past: Past,
 }
 
 /// The running engine; clones are handles on the same one.
@@ -80,6 +90,10 @@ struct Inner {
     book: Mutex<Book>,
     /// Set once the state file is kept.
     state: OnceLock<Keeping>,
+    /// What an earlier daemon left over, as far as the state file told.
+    orphans: Mutex<Vec<Record>>,
+    daemon: Option<ProcessIdentity>,
+    past: Past,
     /// Cancelled when the shutdown begins.
     closing: CancellationToken,
     /// True once nothing runs any more.
@@ -149,6 +163,11 @@ impl Book {
 impl Engine {
     /// Starts serving on the listener. No release is active yet, so requests are answered with 503.
     pub fn start(start: Start) -> std::io::Result<Engine> {
+        Engine::with(start, Book::default())
+    }
+
+    /// Starts serving by what is on the books.
+    fn with(start: Start, book: Book) -> std::io::Result<Engine> {
         let Start {
             config,
             source,
@@ -156,29 +175,47 @@ impl Engine {
             host,
             events,
             environment,
+            daemon,
+            past,
         } = start;
-        let proxy = Proxy::start(listener, settings::of(&config))?;
+        let route = book.active().map(|release| release.route().clone());
+        let proxy = Proxy::start(listener, settings::of(&config), route)?;
         let address = proxy.local_address();
-        events.record(Milestone::ProxyListening {
-            host: address.ip().to_string(),
-            port: address.port(),
+        events.record(match past.ends {
+            0 => Milestone::ProxyListening {
+                host: address.ip().to_string(),
+                port: address.port(),
+            },
+            restarts => Milestone::EngineRestarted {
+                pid: std::process::id(),
+                restarts,
+                exit_code: past.last.and_then(Exit::code),
+                exit_signal: past.last.and_then(Exit::signal_name),
+                absent_ms: past.absent_ms,
+                short_lived: past.short_lived,
+            },
         });
         let inner = Inner {
-            config: Mutex::new(Arc::new(config)),
+            config: Mutex::new(config),
             source,
             host,
             events,
             environment: Arc::new(environment),
             proxy,
             turn: Turn::default(),
-            book: Mutex::default(),
+            book: Mutex::new(book),
             state: OnceLock::new(),
+            orphans: Mutex::default(),
+            daemon,
+            past,
             closing: CancellationToken::new(),
             closed: watch::channel(false).0,
         };
-        Ok(Engine {
+        let engine = Engine {
             inner: Arc::new(inner),
-        })
+        };
+        engine.note_book(&engine.book());
+        Ok(engine)
     }
 
     /// The config in force.
@@ -215,6 +252,14 @@ impl Engine {
 
     fn book(&self) -> MutexGuard<'_, Book> {
         self.inner.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn recorded(&self) -> MutexGuard<'_, Vec<Record>> {
+        self.inner.orphans.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn recorded_orphans(&self) -> Vec<Record> {
+        self.recorded().clone()
     }
 
     fn record(&self, milestone: Milestone) {

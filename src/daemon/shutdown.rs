@@ -14,6 +14,7 @@ impl Engine {
     pub async fn shutdown(&self) {
         if !self.inner.closing.is_cancelled() {
             self.inner.closing.cancel();
+            self.note_book(&self.book());
             self.record(Milestone::ShutdownStarting {});
             let engine = self.clone();
             tokio::spawn(async move { engine.stop_everything().await });

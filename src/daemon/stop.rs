@@ -62,7 +62,11 @@ impl Engine {
 
     async fn stop_active(&self, release: &Arc<Release>) {
         self.inner.proxy.switch(None).await;
-        self.book().active = None;
+        {
+            let mut book = self.book();
+            book.active = None;
+            self.note_book(&book);
+        }
         self.record(Milestone::TrafficStopped {
             release_id: release.key().id.clone(),
         });

@@ -4,10 +4,12 @@
 use std::os::unix::fs::MetadataExt;
 use std::sync::OnceLock;
 
+use serde::{Deserialize, Serialize};
+
 use super::members::birth;
 
 /// Pid, start time and boot together name one process and never another.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ProcessIdentity {
     /// Its process id.
     pub pid: i32,

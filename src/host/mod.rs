@@ -6,6 +6,7 @@ mod census;
 mod identity;
 pub mod kin;
 mod launch;
+mod legacy;
 mod listeners;
 mod members;
 mod orphan;
@@ -20,27 +21,32 @@ use std::pin::Pin;
 
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tokio::sync::mpsc;
 
+use crate::config::os_text;
 use crate::error::plain;
 
 pub use census::{Census, Depth, Resident, Usage};
 pub use identity::ProcessIdentity;
 pub use launch::{Launched, ends_readable, launch};
+pub use legacy::{Heir, Legacy, Unreadable, note_of};
 pub use listeners::{Listener, listeners};
 pub use members::Kinship;
 pub use orphan::Orphan;
-pub use output::{CUT_MARK, LONGEST_LINE_BYTES, Log, LogLine, Writer};
+pub use output::{CUT_MARK, LONGEST_LINE_BYTES, Log, LogLine, Ring, Writer};
 
 /// What to start: `/bin/sh -c <command>` in a session and process group of its own.
-#[derive(Clone, PartialEq)]
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct SpawnSpec {
     /// The shell command.
     pub command: String,
     /// The working directory.
+    #[serde(with = "os_text")]
     pub cwd: PathBuf,
     /// The whole environment; nothing else is inherited.
+    #[serde(with = "os_text::pairs")]
     pub env: Vec<(OsString, OsString)>,
     /// The value of `ROLLBRIDGE_INSTANCE` in `env`: by it members are known that left the session.
     pub token: String,
@@ -58,7 +64,7 @@ impl fmt::Debug for SpawnSpec {
 }
 
 /// Names a started child towards its host, for as long as the host has not been told to forget it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ChildId(pub u64);
 
 /// A started child: the leader of a new session and process group.
@@ -72,6 +78,19 @@ pub struct Child {
     /// could write.
     pub exit: mpsc::Receiver<Exit>,
 }
+
+/// What a child is to its managed process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Role {
+    /// The process itself.
+    Main,
+    /// A command that runs while it is stopped.
+    Hook,
+}
+
+/// Something the next engine must know: a text under a key, or that there is none any more.
+pub type Note = (String, Option<String>);
 
 /// One of a child's two output streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,7 +112,8 @@ impl Stream {
 }
 
 /// How a process ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum Exit {
     /// It exited with this code.
     Code(i32),
@@ -199,8 +219,24 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// Starts and signals managed processes. The only way from the rest of the daemon to a process.
 pub trait ProcessHost: fmt::Debug + Send + Sync {
+    /// A log for a managed process, under a name no other has.
+    fn open_log(&self, most_lines: usize) -> Log;
+
+    /// The log of a process that an earlier engine had, with what it holds.
+    fn reopen_log(&self, id: u64, most_lines: usize) -> Log;
+
+    /// Ends a log: its process is over for good.
+    fn close_log(&self, log: &Log);
+
     /// Starts a child, whose output goes to `log`.
-    fn spawn(&self, spec: SpawnSpec, log: Log) -> BoxFuture<'_, Result<Child, SpawnError>>;
+    fn spawn(&self, spec: SpawnSpec, log: Log, role: Role) -> BoxFuture<'_, Result<Child, SpawnError>>;
+
+    /// Leaves word for the next engine, should this one end at any moment. What is asked of the host afterwards happens
+    /// only if the notes have been taken.
+    fn note(&self, notes: Vec<Note>);
+
+    /// Waits until all notes so far are safe from the end of this engine.
+    fn settled(&self) -> BoxFuture<'static, ()>;
 
     /// Sends a signal to every live member of the child, and has those that are halted (SIGSTOP) go on, since they
     /// could not act on it otherwise. No member left is no error.

@@ -107,50 +107,130 @@ impl Writer {
     }
 }
 
-/// The recent output of one managed process; clones are handles on the same one.
-#[derive(Clone, Debug)]
-pub struct Log(Arc<Mutex<Kept>>);
+/// Lines beyond those that are shown are kept up to so many bytes, for followers that come back after an engine's absence.
+const MARGIN_BYTES: usize = 64 * 1024;
 
+/// What a line costs besides its text.
+const LINE_COST_BYTES: usize = 80;
+
+/// The last lines of one managed process, in order.
 #[derive(Debug)]
-struct Kept {
+pub struct Ring {
     lines: VecDeque<LogLine>,
     most_lines: usize,
     next_seq: u64,
+    /// What the lines beyond the last `most_lines` cost.
+    margin: usize,
 }
 
-impl Log {
-    /// Keeps the last `most_lines` lines.
-    pub fn new(most_lines: usize) -> Log {
-        Log(Arc::new(Mutex::new(Kept {
+impl Ring {
+    /// Shows the last `most_lines` lines, and has some more at hand.
+    pub fn new(most_lines: usize) -> Ring {
+        Ring {
             lines: VecDeque::new(),
             most_lines,
             next_seq: 1,
-        })))
+            margin: 0,
+        }
     }
 
     /// Takes in a whole line, and gives it its number.
-    pub fn keep(&self, stream: Stream, line: String, at: Timestamp) {
-        let mut kept = self.kept();
-        if kept.lines.len() == kept.most_lines {
-            kept.lines.pop_front();
-        }
-        let seq = kept.next_seq;
-        kept.next_seq += 1;
-        kept.lines.push_back(LogLine {
-            seq,
+    pub fn number(&mut self, stream: Stream, line: String, at: Timestamp) -> LogLine {
+        let numbered = LogLine {
+            seq: self.next_seq,
             at,
             stream,
             line,
-        });
+        };
+        self.keep(numbered.clone(), MARGIN_BYTES);
+        numbered
     }
 
-    /// The kept lines, oldest first.
+    /// Takes in a line that has its number; one that is known already changes nothing. `most_margin`: how many bytes of
+    /// lines are kept besides those that are shown.
+    pub fn keep(&mut self, line: LogLine, most_margin: usize) {
+        if line.seq < self.next_seq {
+            return;
+        }
+        self.next_seq = line.seq + 1;
+        self.lines.push_back(line);
+        if self.lines.len() > self.most_lines {
+            let pushed_out = self.lines.len() - self.most_lines - 1;
+            self.margin += cost(&self.lines[pushed_out]);
+        }
+        while self.margin > most_margin && self.lines.len() > self.most_lines {
+            if let Some(oldest) = self.lines.pop_front() {
+                self.margin -= cost(&oldest);
+            }
+        }
+    }
+
+    /// The lines that are shown, oldest first.
+    pub fn shown(&self) -> impl Iterator<Item = &LogLine> {
+        self.lines
+            .iter()
+            .skip(self.lines.len().saturating_sub(self.most_lines))
+    }
+
+    /// Every line there is, oldest first.
+    pub fn all(&self) -> impl Iterator<Item = &LogLine> {
+        self.lines.iter()
+    }
+
+    /// How many lines are shown.
+    pub fn most_lines(&self) -> usize {
+        self.most_lines
+    }
+}
+
+fn cost(line: &LogLine) -> usize {
+    line.line.len() + LINE_COST_BYTES
+}
+
+/// The recent output of one managed process; clones are handles on the same one.
+#[derive(Clone, Debug)]
+pub struct Log {
+    id: u64,
+    ring: Arc<Mutex<Ring>>,
+}
+
+impl Log {
+    /// An empty log that shows the last `most_lines` lines; its host knows it by `id`.
+    pub fn new(id: u64, most_lines: usize) -> Log {
+        Log {
+            id,
+            ring: Arc::new(Mutex::new(Ring::new(most_lines))),
+        }
+    }
+
+    /// Its name towards the host, which is that of its process too.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// How many lines it shows.
+    pub fn most_lines(&self) -> usize {
+        self.ring().most_lines()
+    }
+
+    /// Takes in a line that was numbered elsewhere.
+    pub fn keep(&self, line: LogLine) {
+        self.ring().keep(line, MARGIN_BYTES);
+    }
+
+    /// The shown lines, oldest first.
     pub fn lines(&self) -> Vec<LogLine> {
-        self.kept().lines.iter().cloned().collect()
+        self.ring().shown().cloned().collect()
     }
 
-    fn kept(&self) -> MutexGuard<'_, Kept> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The lines numbered above `seq` that are still at hand, oldest first: more than are shown, if it comes to that.
+    pub fn since(&self, seq: u64) -> Vec<LogLine> {
+        let ring = self.ring();
+        ring.all().filter(|line| line.seq > seq).cloned().collect()
+    }
+
+    fn ring(&self) -> MutexGuard<'_, Ring> {
+        self.ring.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -164,29 +244,39 @@ mod tests {
     /// A log and the one who writes into it.
     struct Output {
         own: Writer,
-        log: Log,
+        ring: Arc<Mutex<Ring>>,
     }
 
     impl Output {
         fn new(most_lines: usize) -> Output {
             Output {
                 own: Writer::default(),
-                log: Log::new(most_lines),
+                ring: Arc::new(Mutex::new(Ring::new(most_lines))),
             }
         }
 
         fn push(&mut self, stream: Stream, bytes: &[u8]) {
-            self.own
-                .push(stream, bytes, |line| self.log.keep(stream, line, NOW));
+            self.own.push(stream, bytes, |line| {
+                self.ring
+                    .lock()
+                    .expect("no test panics in it")
+                    .number(stream, line, NOW);
+            });
         }
 
         fn finish(&mut self) {
-            self.own.finish(|stream, line| self.log.keep(stream, line, NOW));
+            self.own.finish(|stream, line| {
+                self.ring
+                    .lock()
+                    .expect("no test panics in it")
+                    .number(stream, line, NOW);
+            });
         }
     }
 
     fn texts(output: &Output) -> Vec<String> {
-        output.log.lines().into_iter().map(|line| line.line).collect()
+        let ring = output.ring.lock().expect("no test panics in it");
+        ring.shown().map(|line| line.line.clone()).collect()
     }
 
     #[test]
@@ -199,7 +289,8 @@ mod tests {
         output.finish();
         output.finish();
         assert_eq!(texts(&output), ["oops", "hello", "last words"]);
-        let numbers: Vec<u64> = output.log.lines().iter().map(|line| line.seq).collect();
+        let ring = output.ring.lock().expect("no test panics in it");
+        let numbers: Vec<u64> = ring.shown().map(|line| line.seq).collect();
         assert_eq!(numbers, [1, 2, 3]);
     }
 
@@ -208,6 +299,22 @@ mod tests {
         let mut output = Output::new(2);
         output.push(Stream::Stdout, b"a\nb\n\nc\n");
         assert_eq!(texts(&output), ["", "c"]);
+    }
+
+    #[test]
+    fn some_lines_more_are_at_hand_within_bounds() {
+        let mut ring = Ring::new(2);
+        for _ in 0..10_000 {
+            ring.number(Stream::Stdout, "x".repeat(100), NOW);
+        }
+        let shown: Vec<u64> = ring.shown().map(|line| line.seq).collect();
+        assert_eq!(shown, [9999, 10_000]);
+        let held: usize = ring.all().map(cost).sum();
+        assert!(held > MARGIN_BYTES / 2 && held < MARGIN_BYTES * 2, "{held}");
+        let known = ring.all().next().expect("a line").clone();
+        let before = ring.all().count();
+        ring.keep(known, MARGIN_BYTES);
+        assert_eq!(ring.all().count(), before, "a line that is known comes again");
     }
 
     #[test]
@@ -253,7 +360,7 @@ mod tests {
         let mut output = Output::new(10);
         let mut hook = Output {
             own: Writer::default(),
-            log: output.log.clone(),
+            ring: output.ring.clone(),
         };
         output.push(Stream::Stdout, b"half a");
         hook.push(Stream::Stdout, b"qui");

@@ -6,9 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
-use super::message::{Ending, ToEngine};
-use crate::clock::Timestamp;
-use crate::host::{Exit, Kinship, Launched, Stream, Writer, ends_readable, kin};
+use crate::host::{Exit, Kinship, Launched, Role, Stream, Writer, ends_readable, kin};
 
 /// How much is read from a pipe at once: what a pipe holds by default.
 const CHUNK_BYTES: usize = 64 * 1024;
@@ -16,11 +14,29 @@ const CHUNK_BYTES: usize = 64 * 1024;
 /// How many chunks are read on after the leader's end: a grandchild that goes on writing must not hold up the news.
 const LAST_CHUNKS: usize = 16;
 
+/// What a child makes known.
+#[derive(Debug)]
+pub(super) enum News {
+    /// It wrote a whole line.
+    Line(Stream, String),
+    /// Its leader ended; all that the leader wrote has been told.
+    Exited(Exit),
+    /// Nobody is left who could write.
+    Silent,
+}
+
+/// Where news go.
+pub(super) type Tell<'a> = &'a mut dyn FnMut(News);
+
 /// A process that was started, until it is forgotten.
 #[derive(Debug)]
 pub(super) struct Kept {
     /// Its name towards the engine.
     pub id: u64,
+    /// Where its output goes, and whose it is.
+    pub log: u64,
+    /// What it is for.
+    pub role: Role,
     /// What its members are known by.
     pub kinship: Kinship,
     writer: Writer,
@@ -28,16 +44,19 @@ pub(super) struct Kept {
     stderr: Option<File>,
     /// Readable once the leader has ended; none where the system has nothing of the kind.
     ending: Option<OwnedFd>,
-    ended: bool,
-    /// The engine knows that nobody is left who could write.
-    silent: bool,
+    /// How the leader ended, once it has.
+    pub exit: Option<Exit>,
+    /// It has been told that nobody is left who could write.
+    pub silent: bool,
 }
 
 impl Kept {
     /// Takes over what was just started.
-    pub fn new(id: u64, launched: Launched, token: String) -> Kept {
+    pub fn new(id: u64, log: u64, role: Role, launched: Launched, token: String) -> Kept {
         Kept {
             id,
+            log,
+            role,
             kinship: Kinship {
                 leader: launched.pid,
                 token,
@@ -46,19 +65,22 @@ impl Kept {
             stdout: without_blocking(launched.stdout),
             stderr: without_blocking(launched.stderr),
             ending: ends_readable(launched.pid).ok(),
-            ended: false,
+            exit: None,
             silent: false,
         }
     }
 
     /// What to wait for, besides output.
     pub fn ending(&self) -> Option<BorrowedFd<'_>> {
-        self.ending.as_ref().filter(|_| !self.ended).map(AsFd::as_fd)
+        self.ending
+            .as_ref()
+            .filter(|_| self.exit.is_none())
+            .map(AsFd::as_fd)
     }
 
     /// Whether its end must be looked for, since there is nothing to wait for.
     pub fn must_be_looked_at(&self) -> bool {
-        self.ending.is_none() && !self.ended
+        self.ending.is_none() && self.exit.is_none()
     }
 
     /// The pipes that may still bring something.
@@ -69,7 +91,7 @@ impl Kept {
     }
 
     /// Reads a chunk of one pipe. Returns whether there may be more at this moment.
-    pub fn read(&mut self, stream: Stream, tell: &mut dyn FnMut(&ToEngine)) -> bool {
+    pub fn read(&mut self, stream: Stream, tell: Tell<'_>) -> bool {
         let pipe = match stream {
             Stream::Stdout => &mut self.stdout,
             Stream::Stderr => &mut self.stderr,
@@ -78,9 +100,9 @@ impl Kept {
         let mut buffer = [0; CHUNK_BYTES];
         match open.read(&mut buffer) {
             Ok(count) if count > 0 => {
-                let (id, at) = (self.id, Timestamp::now());
+                let bytes = &buffer[..count];
                 self.writer
-                    .push(stream, &buffer[..count], |line| tell(&told(id, at, stream, line)));
+                    .push(stream, bytes, |line| tell(News::Line(stream, line)));
                 true
             }
             Err(error) if error.kind() == ErrorKind::Interrupted => true,
@@ -94,8 +116,8 @@ impl Kept {
     }
 
     /// Looks whether the leader has ended, and if so tells it after its last words.
-    pub fn look(&mut self, tell: &mut dyn FnMut(&ToEngine)) {
-        if self.ended {
+    pub fn look(&mut self, tell: Tell<'_>) {
+        if self.exit.is_some() {
             return;
         }
         let Some(exit) = kin::exit_of(self.kinship.leader) else {
@@ -103,28 +125,20 @@ impl Kept {
         };
         self.empty(tell);
         self.finish(tell);
-        tell(&ToEngine::Exited {
-            child: self.id,
-            ending: match exit {
-                Exit::Code(code) => Ending::Code(code),
-                Exit::Signal(number) => Ending::Signal(number),
-                Exit::Unknown => Ending::Unknown,
-            },
-        });
-        self.ended = true;
+        self.exit = Some(exit);
+        tell(News::Exited(exit));
         self.tell_silence(tell);
     }
 
     /// Tells its last words, reaps its leader and lets go of its pipes.
-    pub fn forget(mut self, tell: &mut dyn FnMut(&ToEngine)) {
+    pub fn forget(mut self, tell: Tell<'_>) {
         self.empty(tell);
         self.finish(tell);
         kin::reap(self.kinship.leader);
-        tell(&ToEngine::Forgotten { child: self.id });
     }
 
     /// Reads what the pipes hold at this moment.
-    pub fn empty(&mut self, tell: &mut dyn FnMut(&ToEngine)) {
+    pub fn empty(&mut self, tell: Tell<'_>) {
         for stream in [Stream::Stdout, Stream::Stderr] {
             for _ in 0..LAST_CHUNKS {
                 if !self.read(stream, tell) {
@@ -134,27 +148,16 @@ impl Kept {
         }
     }
 
-    fn finish(&mut self, tell: &mut dyn FnMut(&ToEngine)) {
-        let (id, at) = (self.id, Timestamp::now());
-        self.writer
-            .finish(|stream, line| tell(&told(id, at, stream, line)));
+    fn finish(&mut self, tell: Tell<'_>) {
+        self.writer.finish(|stream, line| tell(News::Line(stream, line)));
     }
 
-    fn tell_silence(&mut self, tell: &mut dyn FnMut(&ToEngine)) {
-        if self.ended && !self.silent && self.stdout.is_none() && self.stderr.is_none() {
+    fn tell_silence(&mut self, tell: Tell<'_>) {
+        if self.exit.is_some() && !self.silent && self.stdout.is_none() && self.stderr.is_none() {
             self.silent = true;
             self.finish(tell);
-            tell(&ToEngine::Silent { child: self.id });
+            tell(News::Silent);
         }
-    }
-}
-
-fn told(child: u64, at: Timestamp, stream: Stream, line: String) -> ToEngine {
-    ToEngine::Line {
-        child,
-        at: at.as_ms(),
-        stderr: stream == Stream::Stderr,
-        line,
     }
 }
 

@@ -1,24 +1,26 @@
 //! The engine's side: a [`ProcessHost`] whose processes are children of the keeper.
 
-use std::collections::HashMap;
 use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use super::keeping::{Attendance, Keeper};
-use super::message::{Ending, Inbox, ToEngine, ToKeeper, VERSION, append};
-use crate::clock::Timestamp;
+use super::book::{Book, Waiting};
+use super::descriptors;
+use super::inheritance::{self, Inheritance};
+use super::keeping::{Attendance, Departure, Keeper, Next};
+use super::message::{Inbox, Past, ToKeeper, VERSION, append};
 use crate::host::{
-    BoxFuture, Census, Child, ChildId, Depth, Exit, Kinship, Log, Member, ProcessHost, SignalError,
-    SpawnError, SpawnSpec, Stream, Usage, kin,
+    BoxFuture, Census, Child, ChildId, Depth, Exit, Kinship, Log, Member, Note, ProcessHost, Role,
+    SignalError, SpawnError, SpawnSpec, Usage, kin,
 };
 
 /// How long processes may take to end after SIGTERM once the keeper is gone.
@@ -30,80 +32,102 @@ const LOOK: Duration = Duration::from_millis(20);
 /// Starts processes through a keeper. Must be used inside a tokio runtime.
 #[derive(Debug)]
 pub struct KeeperHost {
-    requests: mpsc::UnboundedSender<ToKeeper>,
+    outgoing: mpsc::UnboundedSender<Outgoing>,
     next_request: AtomicU64,
+    next_log: AtomicU64,
     book: Arc<Mutex<Book>>,
     census: Census,
     lost: CancellationToken,
 }
 
-/// What is known of the children, and who waits for one.
-#[derive(Debug, Default)]
-struct Book {
-    waiting: HashMap<u64, Waiting>,
-    children: HashMap<u64, Known>,
-    /// The keeper is gone.
-    lost: bool,
-}
-
+/// What goes to the keeper, in this order.
 #[derive(Debug)]
-struct Waiting {
-    token: String,
-    log: Log,
-    answer: oneshot::Sender<Result<Child, SpawnError>>,
-}
-
-#[derive(Debug)]
-struct Known {
-    kinship: Kinship,
-    log: Log,
-    /// Gone once nobody is left who could write.
-    exit: Option<mpsc::Sender<Exit>>,
-    /// The engine has let go of it.
-    forgotten: bool,
+enum Outgoing {
+    Message(ToKeeper),
+    WithDescriptor(ToKeeper, OwnedFd),
+    /// Answered once all before it is out of this process.
+    Settle(oneshot::Sender<()>),
 }
 
 impl KeeperHost {
-    /// Speaks to the keeper at the other end of `socket`.
-    pub fn connect(socket: UnixStream) -> io::Result<KeeperHost> {
+    /// Speaks to the keeper at the other end of `socket`, and hears what an earlier engine left there.
+    pub fn connect(socket: UnixStream) -> io::Result<(KeeperHost, Inheritance)> {
+        let mut book = Book::default();
+        let mut inbox = Inbox::default();
+        let mut inheritance = inheritance::receive(&socket, &mut inbox, |message| {
+            book.take(message);
+        })?;
+        inheritance.legacy.children = std::mem::take(&mut book.heirs);
+        let next_log = book.logs.keys().next_back().map_or(1, |last| last + 1);
         socket.set_nonblocking(true)?;
         let (reader, writer) = tokio::net::UnixStream::from_std(socket)?.into_split();
-        let (requests, queue) = mpsc::unbounded_channel();
-        // The receiver was made a line above.
-        let _ = requests.send(ToKeeper::Hello { version: VERSION });
+        let (outgoing, queue) = mpsc::unbounded_channel();
         let host = KeeperHost {
-            requests,
+            outgoing,
             next_request: AtomicU64::new(0),
-            book: Arc::default(),
+            next_log: AtomicU64::new(next_log),
+            book: Arc::new(Mutex::new(book)),
             census: Census::default(),
             lost: CancellationToken::new(),
         };
+        host.ask(ToKeeper::Hello { version: VERSION });
         tokio::spawn(write(writer, queue));
-        tokio::spawn(read(reader, host.book.clone(), host.lost.clone()));
-        Ok(host)
+        tokio::spawn(read(reader, inbox, host.book.clone(), host.lost.clone()));
+        Ok((host, inheritance))
     }
 
     /// With a keeper that is a thread of this very process: for whoever runs the core without a daemon. Dropping the host
     /// stops what it started.
     pub fn in_this_process() -> io::Result<KeeperHost> {
-        struct Nothing;
-        impl Attendance for Nothing {
+        /// One engine, which is this very process.
+        struct Only(Option<UnixStream>);
+        impl Attendance for Only {
             fn descriptor(&self) -> Option<std::os::fd::BorrowedFd<'_>> {
                 None
             }
             fn attend(&mut self, _: &[i32]) {}
+            fn engine_is_ready(&mut self) {}
+            fn engine_is_gone(&mut self, _: Departure, _: &[i32]) -> Next {
+                Next::End
+            }
+            fn start_engine(&mut self) -> io::Result<(UnixStream, Past)> {
+                let socket = self.0.take().ok_or(io::ErrorKind::NotConnected)?;
+                Ok((socket, Past::default()))
+            }
+            fn engine_is_refused(&mut self, _: io::Error) -> Next {
+                Next::End
+            }
         }
         let (ours, theirs) = UnixStream::pair()?;
-        let keeper = Keeper::new(theirs)?;
         std::thread::Builder::new()
             .name("keeper".to_owned())
-            .spawn(move || keeper.run(&mut Nothing))?;
-        KeeperHost::connect(ours)
+            .spawn(move || Keeper::new().run(&mut Only(Some(theirs))))?;
+        KeeperHost::connect(ours).map(|(host, _)| host)
     }
 
     /// Waits until the keeper is gone. What it kept is being stopped then.
     pub async fn lost(&self) {
         self.lost.cancelled().await;
+    }
+
+    /// Has a listener held for the next engine, under the name of what it listens for.
+    pub fn hold(&self, name: &str, listener: OwnedFd) {
+        let name = name.to_owned();
+        // As with `ask`.
+        let _ = self
+            .outgoing
+            .send(Outgoing::WithDescriptor(ToKeeper::Hold { name }, listener));
+    }
+
+    /// Says that this engine serves: from now on another one takes its place should it end.
+    pub fn ready(&self) {
+        self.ask(ToKeeper::Ready {});
+    }
+
+    /// Says that this engine ends for good.
+    pub async fn farewell(&self) {
+        self.ask(ToKeeper::Farewell {});
+        self.settled().await;
     }
 
     fn book(&self) -> MutexGuard<'_, Book> {
@@ -118,12 +142,31 @@ impl KeeperHost {
 
     fn ask(&self, message: ToKeeper) {
         // Without a keeper there is nobody left to ask; whoever waits for an answer is told by the reader.
-        let _ = self.requests.send(message);
+        let _ = self.outgoing.send(Outgoing::Message(message));
     }
 }
 
 impl ProcessHost for KeeperHost {
-    fn spawn(&self, spec: SpawnSpec, log: Log) -> BoxFuture<'_, Result<Child, SpawnError>> {
+    fn open_log(&self, most_lines: usize) -> Log {
+        let id = self.next_log.fetch_add(1, Ordering::Relaxed);
+        let log = Log::new(id, most_lines);
+        self.book().logs.insert(id, log.clone());
+        log
+    }
+
+    fn reopen_log(&self, id: u64, most_lines: usize) -> Log {
+        self.next_log.fetch_max(id + 1, Ordering::Relaxed);
+        let mut book = self.book();
+        let log = book.logs.entry(id).or_insert_with(|| Log::new(id, most_lines));
+        log.clone()
+    }
+
+    fn close_log(&self, log: &Log) {
+        self.book().logs.remove(&log.id());
+        self.ask(ToKeeper::CloseLog { log: log.id() });
+    }
+
+    fn spawn(&self, spec: SpawnSpec, log: Log, role: Role) -> BoxFuture<'_, Result<Child, SpawnError>> {
         Box::pin(async move {
             let request = self.next_request.fetch_add(1, Ordering::Relaxed);
             let (answer, wait) = oneshot::channel();
@@ -133,13 +176,30 @@ impl ProcessHost for KeeperHost {
                     return Err(SpawnError::KeeperGone);
                 }
                 let token = spec.token.clone();
-                book.waiting.insert(request, Waiting { token, log, answer });
+                book.waiting.insert(request, Waiting { token, answer });
             }
             self.ask(ToKeeper::Spawn {
                 request,
-                spec: spec.into(),
+                spec,
+                log: log.id(),
+                most_lines: log.most_lines(),
+                role,
             });
             wait.await.unwrap_or(Err(SpawnError::KeeperGone))
+        })
+    }
+
+    fn note(&self, notes: Vec<Note>) {
+        self.ask(ToKeeper::Note { notes });
+    }
+
+    fn settled(&self) -> BoxFuture<'static, ()> {
+        let (answer, wait) = oneshot::channel();
+        // As with `ask`.
+        let _ = self.outgoing.send(Outgoing::Settle(answer));
+        Box::pin(async move {
+            // Without a keeper nothing will ever be safer than it is.
+            let _ = wait.await;
         })
     }
 
@@ -184,29 +244,53 @@ impl ProcessHost for KeeperHost {
     }
 }
 
-async fn write(mut writer: OwnedWriteHalf, mut queue: mpsc::UnboundedReceiver<ToKeeper>) {
+async fn write(mut writer: OwnedWriteHalf, mut queue: mpsc::UnboundedReceiver<Outgoing>) {
     let mut bytes = Vec::new();
-    while let Some(message) = queue.recv().await {
-        bytes.clear();
-        append(&message, &mut bytes);
-        while let Ok(message) = queue.try_recv() {
-            append(&message, &mut bytes);
+    let mut settling = Vec::new();
+    while let Some(first) = queue.recv().await {
+        let mut next = Some(first);
+        let mut with = None;
+        while let Some(outgoing) = next {
+            match outgoing {
+                Outgoing::Message(message) => append(&message, &mut bytes),
+                Outgoing::Settle(answer) => settling.push(answer),
+                Outgoing::WithDescriptor(message, descriptor) => {
+                    with = Some((message, descriptor));
+                    break;
+                }
+            }
+            next = queue.try_recv().ok();
         }
         if writer.write_all(&bytes).await.is_err() {
             // The reader notices the same, and tells.
             return;
         }
+        bytes.clear();
+        if let Some((message, descriptor)) = with {
+            append(&message, &mut bytes);
+            if write_with(&mut writer, &bytes, &descriptor).await.is_err() {
+                return;
+            }
+            bytes.clear();
+        }
+        // Whoever waited may have left.
+        for answer in settling.drain(..) {
+            let _: Result<(), ()> = answer.send(());
+        }
     }
 }
 
-async fn read(mut reader: OwnedReadHalf, book: Arc<Mutex<Book>>, lost: CancellationToken) {
-    let mut inbox = Inbox::default();
+/// The descriptor goes with the first of the bytes.
+async fn write_with(writer: &mut OwnedWriteHalf, bytes: &[u8], descriptor: &OwnedFd) -> io::Result<()> {
+    let socket = writer.as_ref();
+    let send = || descriptors::send(socket.as_fd(), bytes, descriptor.as_fd());
+    let sent = socket.async_io(Interest::WRITABLE, send).await?;
+    writer.write_all(&bytes[sent..]).await
+}
+
+async fn read(mut reader: OwnedReadHalf, mut inbox: Inbox, book: Arc<Mutex<Book>>, lost: CancellationToken) {
     let mut buffer = vec![0; 64 * 1024];
     'connected: loop {
-        match reader.read(&mut buffer).await {
-            Ok(0) | Err(_) => break,
-            Ok(count) => inbox.push(&buffer[..count]),
-        }
         while let Some(message) = inbox.take() {
             match message {
                 Ok(message) => {
@@ -217,83 +301,14 @@ async fn read(mut reader: OwnedReadHalf, book: Arc<Mutex<Book>>, lost: Cancellat
                 Err(_) => break 'connected,
             }
         }
+        match reader.read(&mut buffer).await {
+            Ok(0) | Err(_) => break,
+            Ok(count) => inbox.push(&buffer[..count]),
+        }
     }
     locked(&book).lose();
     lost.cancel();
     stop_what_was_kept(&book).await;
-}
-
-impl Book {
-    /// Takes in a message; false if this keeper cannot be understood.
-    fn take(&mut self, message: ToEngine) -> bool {
-        match message {
-            ToEngine::Hello { version } => return version == VERSION,
-            ToEngine::Spawned { request, child, pid } => self.spawned(request, child, pid),
-            ToEngine::SpawnFailed { request, reason } => {
-                if let Some(waiting) = self.waiting.remove(&request) {
-                    // Whoever asked may have lost interest.
-                    let _ = waiting.answer.send(Err(reason.into()));
-                }
-            }
-            ToEngine::Line {
-                child,
-                at,
-                stderr,
-                line,
-            } => {
-                if let Some(known) = self.children.get(&child) {
-                    let stream = if stderr { Stream::Stderr } else { Stream::Stdout };
-                    known.log.keep(stream, line, Timestamp::from_ms(at));
-                }
-            }
-            ToEngine::Exited { child, ending } => {
-                if let Some(exit) = self.children.get(&child).and_then(|known| known.exit.as_ref()) {
-                    // There is room for the one exit; a supervisor that is gone needs none.
-                    let _ = exit.try_send(match ending {
-                        Ending::Code(code) => Exit::Code(code),
-                        Ending::Signal(number) => Exit::Signal(number),
-                        Ending::Unknown => Exit::Unknown,
-                    });
-                }
-            }
-            ToEngine::Silent { child } => {
-                if let Some(known) = self.children.get_mut(&child) {
-                    known.exit = None;
-                }
-            }
-            ToEngine::Forgotten { child } => {
-                self.children.remove(&child);
-            }
-        }
-        true
-    }
-
-    fn lose(&mut self) {
-        self.lost = true;
-        // Whoever waits for a start learns of it when the sender is dropped.
-        self.waiting.clear();
-    }
-
-    fn spawned(&mut self, request: u64, child: u64, pid: i32) {
-        let Some(waiting) = self.waiting.remove(&request) else {
-            return;
-        };
-        let (sender, exit) = mpsc::channel(1);
-        let kinship = Kinship {
-            leader: pid,
-            token: waiting.token,
-        };
-        let known = Known {
-            kinship,
-            log: waiting.log,
-            exit: Some(sender),
-            forgotten: false,
-        };
-        self.children.insert(child, known);
-        let id = ChildId(child);
-        // A supervisor that went away meanwhile cannot stop it; its kin are known here, for the end of the keeper.
-        let _ = waiting.answer.send(Ok(Child { id, pid, exit }));
-    }
 }
 
 /// The keeper is gone, and with it the pipes and the exits: what it kept is stopped rather than left behind. Only

@@ -1,4 +1,4 @@
-//! The process around the keeper's loop: its engine, its signals, and the children of its children.
+//! The process around the keeper's loop: its engines, its signals, and the children of its children.
 #![allow(
     unsafe_code,
     reason = "what happens between fork and exec has no safe wrapper"
@@ -9,7 +9,8 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::{Child, Command};
+use std::process::{Child, Command, ExitStatus};
+use std::time::{Duration, Instant};
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::signal::{SigSet, Signal, kill};
@@ -17,11 +18,19 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::socket::{UnixAddr, getsockname};
 use nix::unistd::Pid;
 
-use super::keeping::{Attendance, Keeper};
-use crate::host::kin;
+use super::keeping::{Attendance, Departure, Keeper, Next};
+use super::message::Past;
+use super::patience::Patience;
+use crate::host::{Exit, kin};
 
 /// What the keeper passes on to its engine, which knows what they mean.
 const PASSED_ON: [Signal; 3] = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP];
+
+/// How long an engine that has closed its socket may take to end.
+const LAST_MOMENTS: Duration = Duration::from_secs(5);
+
+/// When it is tried again, where the system refuses a process or a socket for another engine.
+const NEXT_TRY: Duration = Duration::from_secs(1);
 
 /// How an engine ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,27 +41,35 @@ pub enum EngineEnd {
     Killed(i32),
 }
 
-/// Keeps an engine until it ends: this program again, with the arguments that `arguments` makes of the descriptor of its
-/// socket. This thread must be the only one of the process.
-pub fn keep_engine(arguments: impl FnOnce(RawFd) -> Vec<OsString>) -> io::Result<EngineEnd> {
+/// Keeps an engine, and another one when that dies, until one has said farewell: this program again, with the arguments
+/// that `arguments` makes of the descriptor of its socket. The first must come to serve, or its end is the end of all.
+/// This thread must be the only one of the process.
+pub fn keep_engine(arguments: impl Fn(RawFd) -> Vec<OsString>) -> io::Result<EngineEnd> {
     // Blocked before the engine is there, so that no signal is lost between the two.
     let mut signals = SigSet::empty();
     PASSED_ON.into_iter().for_each(|signal| signals.add(signal));
     signals.add(Signal::SIGCHLD);
-    let before = SigSet::thread_get_mask()?;
+    let mask = SigSet::thread_get_mask()?;
     signals.thread_block()?;
     let descriptor = SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
     nix::sys::prctl::set_child_subreaper(true)?;
-    let (ours, theirs) = UnixStream::pair()?;
-    let keeper = Keeper::new(ours)?;
-    let engine = start_engine(theirs, before, arguments)?;
     let mut process = Process {
-        engine,
+        arguments,
+        mask,
+        engine: None,
         signals: descriptor,
+        past: Past::default(),
+        patience: Patience::default(),
+        gone_at: None,
+        ending: None,
+        end: None,
+        refused: None,
     };
-    keeper.run(&mut process);
-    // It closed its socket, so it is ending; one that has only lost its way is not left behind.
-    process.end_engine()
+    Keeper::new().run(&mut process);
+    match process.refused {
+        Some(error) => Err(error),
+        None => Ok(process.end.unwrap_or(EngineEnd::Exited(1))),
+    }
 }
 
 /// The engine's end of the socket to its keeper, by the number it was told. To be taken before anything else is opened.
@@ -65,49 +82,79 @@ pub fn inherited_socket(descriptor: RawFd) -> io::Result<UnixStream> {
     Ok(unsafe { UnixStream::from_raw_fd(descriptor) })
 }
 
-fn start_engine(
-    socket: UnixStream,
-    mask: SigSet,
-    arguments: impl FnOnce(RawFd) -> Vec<OsString>,
-) -> io::Result<Child> {
-    let number = socket.as_raw_fd();
-    let mut command = Command::new("/proc/self/exe");
-    command.arg0("rollbridge").args(arguments(number));
-    let prepare = move || {
-        mask.thread_set_mask()?;
-        // SAFETY: the socket is open until the parent returns from spawning, and so it is in this copy of it.
-        let socket = unsafe { BorrowedFd::borrow_raw(number) };
-        fcntl(socket, FcntlArg::F_SETFD(FdFlag::empty()))?;
-        Ok(())
-    };
-    // SAFETY: `prepare` only makes async-signal-safe system calls and allocates nothing.
-    unsafe { command.pre_exec(prepare) };
-    command.spawn()
-}
-
 /// The keeper as a process.
-struct Process {
-    engine: Child,
+struct Process<A> {
+    arguments: A,
+    /// What an engine finds blocked: as little as the keeper itself did.
+    mask: SigSet,
+    engine: Option<Child>,
     signals: SignalFd,
+    past: Past,
+    patience: Patience,
+    /// When the last engine went away.
+    gone_at: Option<Instant>,
+    /// Somebody wants the daemon to end, with this signal.
+    ending: Option<Signal>,
+    /// How the last engine ended, once no other follows.
+    end: Option<EngineEnd>,
+    /// Why the very first engine could not be started.
+    refused: Option<io::Error>,
 }
 
-impl Process {
-    fn engine_pid(&self) -> i32 {
-        i32::try_from(self.engine.id()).expect("a pid fits its own type")
+impl<A: Fn(RawFd) -> Vec<OsString>> Process<A> {
+    fn engine_pid(&self) -> Option<i32> {
+        self.engine
+            .as_ref()
+            .and_then(|engine| i32::try_from(engine.id()).ok())
     }
 
-    fn end_engine(mut self) -> io::Result<EngineEnd> {
-        let status = loop {
-            if let Some(status) = self.engine.try_wait()? {
-                break status;
-            }
-            self.attend(&[]);
-            std::thread::sleep(std::time::Duration::from_millis(5));
+    fn signal_engine(&self, signal: Signal) {
+        if let Some(pid) = self.engine_pid() {
+            // It may have ended a moment ago; its zombie is ours, so the signal reaches nobody else.
+            let _ = kill(Pid::from_raw(pid), signal);
+        }
+    }
+
+    fn run_engine(&mut self, socket: &UnixStream) -> io::Result<Child> {
+        let number = socket.as_raw_fd();
+        // Also where the file was replaced or deleted: this leads to the program that runs.
+        let mut command = Command::new("/proc/self/exe");
+        command.arg0("rollbridge").args((self.arguments)(number));
+        let mask = self.mask;
+        let prepare = move || {
+            mask.thread_set_mask()?;
+            // SAFETY: the socket is open until the parent returns from spawning, and so it is in this copy of it.
+            let socket = unsafe { BorrowedFd::borrow_raw(number) };
+            fcntl(socket, FcntlArg::F_SETFD(FdFlag::empty()))?;
+            Ok(())
         };
-        Ok(match (status.code(), status.signal()) {
-            (Some(code), _) => EngineEnd::Exited(u8::try_from(code).unwrap_or(1)),
-            (None, signal) => EngineEnd::Killed(signal.unwrap_or_default()),
-        })
+        // SAFETY: `prepare` only makes async-signal-safe system calls and allocates nothing.
+        unsafe { command.pre_exec(prepare) };
+        command.spawn()
+    }
+
+    /// Waits until the engine has ended; one that has only lost its way is not left behind.
+    fn reap_engine(&mut self, known: &[i32]) -> Option<ExitStatus> {
+        let deadline = Instant::now() + LAST_MOMENTS;
+        loop {
+            let engine = self.engine.as_mut()?;
+            match engine.try_wait() {
+                Ok(Some(status)) => {
+                    self.engine = None;
+                    return Some(status);
+                }
+                Ok(None) => {}
+                Err(_) => {
+                    self.engine = None;
+                    return None;
+                }
+            }
+            if Instant::now() >= deadline {
+                self.signal_engine(Signal::SIGKILL);
+            }
+            self.attend(known);
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// Reaps the processes that were left to the keeper because their own parents had ended. Those it knows are reaped
@@ -115,13 +162,13 @@ impl Process {
     fn reap_strays(&self, known: &[i32]) {
         let own = std::fs::read_to_string("/proc/thread-self/children").unwrap_or_default();
         let children = own.split_ascii_whitespace().filter_map(|pid| pid.parse().ok());
-        for pid in children.filter(|pid| *pid != self.engine_pid() && !known.contains(pid)) {
+        for pid in children.filter(|pid| Some(*pid) != self.engine_pid() && !known.contains(pid)) {
             kin::reap(pid);
         }
     }
 }
 
-impl Attendance for Process {
+impl<A: Fn(RawFd) -> Vec<OsString>> Attendance for Process<A> {
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         Some(self.signals.as_fd())
     }
@@ -131,10 +178,66 @@ impl Attendance for Process {
             let number = i32::try_from(arrived.ssi_signo).unwrap_or_default();
             match Signal::try_from(number) {
                 Ok(Signal::SIGCHLD) => self.reap_strays(known),
-                // It may have ended a moment ago; its zombie is ours, so the signal reaches nobody else.
-                Ok(signal) => drop(kill(Pid::from_raw(self.engine_pid()), signal)),
+                Ok(signal) => {
+                    if signal != Signal::SIGHUP {
+                        self.ending = Some(signal);
+                    }
+                    self.signal_engine(signal);
+                }
                 Err(_) => {}
             }
         }
+    }
+
+    fn engine_is_ready(&mut self) {
+        self.patience.ready(Instant::now());
+        // It may have come before this engine, or to an earlier one that did not live to act on it.
+        if let Some(signal) = self.ending.filter(|_| self.past.ends > 0) {
+            self.signal_engine(signal);
+        }
+    }
+
+    fn engine_is_gone(&mut self, how: Departure, known: &[i32]) -> Next {
+        let now = Instant::now();
+        let status = self.reap_engine(known);
+        let exit = status.map_or(Exit::Unknown, |status| match (status.code(), status.signal()) {
+            (Some(code), _) => Exit::Code(code),
+            (None, Some(signal)) => Exit::Signal(signal),
+            (None, None) => Exit::Unknown,
+        });
+        let is_first = self.past.ends == 0;
+        let wanted = how == Departure::Farewell || (how == Departure::BeforeReady && is_first);
+        // Who was asked to end and finds no engine that can is not kept waiting for ever.
+        let given_up = how == Departure::BeforeReady && self.ending.is_some();
+        if wanted || given_up {
+            self.end = Some(match exit {
+                Exit::Code(code) => EngineEnd::Exited(u8::try_from(code).unwrap_or(1)),
+                Exit::Signal(signal) => EngineEnd::Killed(signal),
+                Exit::Unknown => EngineEnd::Exited(1),
+            });
+            return Next::End;
+        }
+        let pause = self.patience.gone(now);
+        self.past.ends += 1;
+        self.past.last = Some(exit);
+        self.past.short_lived = self.patience.short_lived();
+        self.gone_at.get_or_insert(now);
+        Next::EngineAt(now + pause)
+    }
+
+    fn start_engine(&mut self) -> io::Result<(UnixStream, Past)> {
+        let (ours, theirs) = UnixStream::pair()?;
+        self.engine = Some(self.run_engine(&theirs)?);
+        let absent = self.gone_at.take().map_or(Duration::ZERO, |at| at.elapsed());
+        self.past.absent_ms = u64::try_from(absent.as_millis()).unwrap_or(u64::MAX);
+        Ok((ours, self.past))
+    }
+
+    fn engine_is_refused(&mut self, error: io::Error) -> Next {
+        if self.past.ends > 0 {
+            return Next::EngineAt(Instant::now() + NEXT_TRY);
+        }
+        self.refused = Some(error);
+        Next::End
     }
 }

@@ -1,7 +1,7 @@
 //! The keeper's loop: one thread that waits for its engine, its children and their output, and for nothing else.
 
-use std::io::{self, ErrorKind, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::io;
+use std::os::fd::BorrowedFd;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
@@ -10,14 +10,13 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 
 use super::child::Kept;
-use super::message::{Inbox, Malformed, Refusal, ToEngine, ToKeeper, VERSION, append};
-use crate::host::{SpawnSpec, Stream, kin, launch};
-
-/// While more than this waits to be sent, no output is read: its pipe holds it, as if nobody were there.
-const MOST_UNSENT_BYTES: usize = 256 * 1024;
+use super::holdings::Holdings;
+use super::link::Broken;
+use super::message::{Past, ToKeeper, VERSION};
+use crate::host::{Stream, kin};
 
 /// How often the ends of children are looked for where the system has nothing to wait for.
-const LOOK_MS: u16 = 20;
+const LOOK: Duration = Duration::from_millis(20);
 
 /// How long processes may take to end after SIGTERM when nobody is left to say how each is to be stopped.
 const GRACE: Duration = Duration::from_secs(10);
@@ -25,24 +24,55 @@ const GRACE: Duration = Duration::from_secs(10);
 /// How long the system may take to end what it was told to kill; in a long uninterruptible wait it takes longer.
 const LONGEST_KILL: Duration = Duration::from_secs(10);
 
-/// Wakes the loop for something besides its engine and its children.
+/// Where the engines come from, and what else the loop is woken for.
 pub(super) trait Attendance {
-    /// What to wait for.
+    /// What to wait for besides the engine and the children.
     fn descriptor(&self) -> Option<BorrowedFd<'_>>;
 
     /// It became readable. `known` are the leaders that the keeper reaps by itself.
     fn attend(&mut self, known: &[i32]);
+
+    /// The engine serves.
+    fn engine_is_ready(&mut self);
+
+    /// The engine went away: says what comes now.
+    fn engine_is_gone(&mut self, how: Departure, known: &[i32]) -> Next;
+
+    /// Starts the next engine: its socket, and what became of those before.
+    fn start_engine(&mut self) -> io::Result<(UnixStream, Past)>;
+
+    /// The system refused an engine: says what comes now.
+    fn engine_is_refused(&mut self, error: io::Error) -> Next;
 }
 
-/// The keeper of one engine.
+/// How an engine went away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Departure {
+    /// It had never served.
+    BeforeReady,
+    /// In the middle of its work.
+    Unexpected,
+    /// It had said farewell.
+    Farewell,
+}
+
+/// What follows when an engine has gone away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// Stop whatever is left, and end.
+    End,
+    /// Another engine at this moment.
+    EngineAt(Instant),
+}
+
+/// The keeper of an engine after another.
 #[derive(Debug)]
 pub(super) struct Keeper {
-    engine: UnixStream,
-    inbox: Inbox,
-    unsent: Vec<u8>,
-    sent: usize,
-    children: Vec<Kept>,
-    next_id: u64,
+    holdings: Holdings,
+    /// How the engine of the moment would be leaving, should it leave now.
+    departure: Departure,
+    /// When the next engine is started, while there is none.
+    due: Instant,
 }
 
 /// What has become ready.
@@ -54,28 +84,35 @@ enum Ready {
 }
 
 impl Keeper {
-    pub fn new(engine: UnixStream) -> io::Result<Keeper> {
-        engine.set_nonblocking(true)?;
-        let mut keeper = Keeper {
-            engine,
-            inbox: Inbox::default(),
-            unsent: Vec::new(),
-            sent: 0,
-            children: Vec::new(),
-            next_id: 0,
-        };
-        append(&ToEngine::Hello { version: VERSION }, &mut keeper.unsent);
-        Ok(keeper)
+    pub fn new() -> Keeper {
+        Keeper {
+            holdings: Holdings::default(),
+            departure: Departure::BeforeReady,
+            due: Instant::now(),
+        }
     }
 
-    /// Serves the engine until it goes away, then stops whatever it has left running.
+    /// Serves engines until one of them ends for good, then stops whatever it has left running.
     pub fn run(mut self, attendance: &mut impl Attendance) {
-        while self.exchange() {
+        loop {
+            let went_on = match self.holdings.link {
+                None if Instant::now() >= self.due => self.start_engine(attendance),
+                None => Ok(()),
+                Some(_) => self.serve_engine(attendance),
+            };
+            match went_on {
+                Ok(()) => {}
+                Err(Next::End) => break,
+                Err(Next::EngineAt(due)) => {
+                    self.due = due;
+                    continue;
+                }
+            }
             for ready in self.wait(attendance) {
                 match ready {
                     Ready::Attendance => attendance.attend(&self.leaders()),
-                    Ready::Ending(at) => self.of(at, |child, tell| child.look(tell)),
-                    Ready::Output(at, stream) => self.of(at, |child, tell| {
+                    Ready::Ending(at) => self.holdings.of(at, Kept::look),
+                    Ready::Output(at, stream) => self.holdings.of(at, |child, tell| {
                         child.read(stream, tell);
                     }),
                 }
@@ -84,137 +121,129 @@ impl Keeper {
         self.stop_everything();
     }
 
-    fn leaders(&self) -> Vec<i32> {
-        self.children.iter().map(|child| child.kinship.leader).collect()
+    fn start_engine(&mut self, attendance: &mut impl Attendance) -> Result<(), Next> {
+        self.departure = Departure::BeforeReady;
+        attendance
+            .start_engine()
+            .and_then(|(socket, past)| self.holdings.connect(socket, past))
+            .map_err(|error| attendance.engine_is_refused(error))
     }
 
-    fn of(&mut self, at: usize, act: impl FnOnce(&mut Kept, &mut dyn FnMut(&ToEngine))) {
-        let unsent = &mut self.unsent;
-        act(&mut self.children[at], &mut |message| append(message, unsent));
+    fn serve_engine(&mut self, attendance: &mut impl Attendance) -> Result<(), Next> {
+        if self.exchange(attendance).is_ok() {
+            return Ok(());
+        }
+        self.holdings.link = None;
+        Err(attendance.engine_is_gone(self.departure, &self.leaders()))
+    }
+
+    fn leaders(&self) -> Vec<i32> {
+        let children = &self.holdings.children;
+        children.iter().map(|child| child.kinship.leader).collect()
     }
 
     /// Waits until something is ready, and says what.
     fn wait(&self, attendance: &impl Attendance) -> Vec<Ready> {
-        let mut asked = vec![PollFd::new(self.engine.as_fd(), self.engine_flags())];
+        let mut asked = Vec::new();
         let mut meanings = Vec::new();
+        let mut timeout = None;
+        let mut has_room = true;
+        match &self.holdings.link {
+            Some(link) => {
+                let flags = match link.has_unsent() {
+                    false => PollFlags::POLLIN,
+                    true => PollFlags::POLLIN | PollFlags::POLLOUT,
+                };
+                asked.push(PollFd::new(link.descriptor(), flags));
+                // What makes it ready is done in the next round.
+                meanings.push(None);
+                // The pipe holds what is not read, as if nobody were there.
+                has_room = link.has_room();
+            }
+            None => timeout = Some(self.due.saturating_duration_since(Instant::now())),
+        }
         if let Some(descriptor) = attendance.descriptor() {
             asked.push(PollFd::new(descriptor, PollFlags::POLLIN));
-            meanings.push(Ready::Attendance);
+            meanings.push(Some(Ready::Attendance));
         }
-        let has_room = self.unsent.len() - self.sent < MOST_UNSENT_BYTES;
-        let mut looks = false;
-        for (at, child) in self.children.iter().enumerate() {
-            looks |= child.must_be_looked_at();
+        let children = &self.holdings.children;
+        for (at, child) in children.iter().enumerate() {
+            if child.must_be_looked_at() {
+                timeout = Some(timeout.map_or(LOOK, |timeout| timeout.min(LOOK)));
+            }
             if let Some(descriptor) = child.ending() {
                 asked.push(PollFd::new(descriptor, PollFlags::POLLIN));
-                meanings.push(Ready::Ending(at));
+                meanings.push(Some(Ready::Ending(at)));
             }
             for (stream, pipe) in child.pipes().filter(|_| has_room) {
                 asked.push(PollFd::new(pipe, PollFlags::POLLIN));
-                meanings.push(Ready::Output(at, stream));
+                meanings.push(Some(Ready::Output(at, stream)));
             }
         }
-        let timeout = match looks {
-            true => PollTimeout::from(LOOK_MS),
-            false => PollTimeout::NONE,
-        };
-        match poll(&mut asked, timeout) {
+        match poll(&mut asked, poll_timeout(timeout)) {
             Ok(_) => {}
             Err(Errno::EINTR) => return Vec::new(),
             // Out of memory for the moment; the next try may do better, but not at once.
-            Err(_) => std::thread::sleep(Duration::from_millis(LOOK_MS.into())),
+            Err(_) => std::thread::sleep(LOOK),
         }
         let is_ready = |descriptor: &PollFd<'_>| descriptor.any().unwrap_or(false);
-        let ready = asked[1..].iter().zip(meanings);
+        let ready = asked.iter().zip(meanings);
         let mut ready: Vec<Ready> = ready
             .filter(|(descriptor, _)| is_ready(descriptor))
-            .map(|(_, meaning)| meaning)
+            .filter_map(|(_, meaning)| meaning)
             .collect();
-        let unwatched = (0..self.children.len()).filter(|at| self.children[*at].must_be_looked_at());
+        let unwatched = (0..children.len()).filter(|at| children[*at].must_be_looked_at());
         ready.extend(unwatched.map(Ready::Ending));
         ready
     }
 
-    fn engine_flags(&self) -> PollFlags {
-        match self.unsent.is_empty() {
-            true => PollFlags::POLLIN,
-            false => PollFlags::POLLIN | PollFlags::POLLOUT,
-        }
-    }
-
-    /// Reads what the engine asks, does it, and sends what can be sent. False once the engine is gone.
-    fn exchange(&mut self) -> bool {
-        let mut buffer = [0; 16 * 1024];
-        loop {
-            match self.engine.read(&mut buffer) {
-                Ok(0) => return false,
-                Ok(count) => self.inbox.push(&buffer[..count]),
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                Err(_) => return false,
-            }
-        }
-        while let Some(message) = self.inbox.take() {
-            match message {
-                Ok(message) => {
-                    if !self.obey(message) {
-                        return false;
-                    }
-                }
-                // An engine that talks nonsense once may still be right the next time; one that has lost its way may not.
-                Err(Malformed::Unknown(_)) => {}
-                Err(Malformed::TooLong(_)) => return false,
-            }
-        }
-        self.send()
-    }
-
-    fn send(&mut self) -> bool {
-        while self.sent < self.unsent.len() {
-            match self.engine.write(&self.unsent[self.sent..]) {
-                Ok(count) => self.sent += count,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return true,
-                Err(_) => return false,
-            }
-        }
-        self.unsent.clear();
-        // One burst must not cost its memory for ever.
-        self.unsent.shrink_to(MOST_UNSENT_BYTES);
-        self.sent = 0;
-        true
-    }
-
-    fn obey(&mut self, message: ToKeeper) -> bool {
-        match message {
-            ToKeeper::Hello { version } => return version == VERSION,
-            ToKeeper::Spawn { request, spec } => self.spawn(request, spec.into()),
-            ToKeeper::Forget { child } => {
-                let found = self.children.iter().position(|kept| kept.id == child);
-                if let Some(at) = found {
-                    let unsent = &mut self.unsent;
-                    let kept = self.children.swap_remove(at);
-                    kept.forget(&mut |message| append(message, unsent));
-                }
-            }
-        }
-        true
-    }
-
-    fn spawn(&mut self, request: u64, spec: SpawnSpec) {
-        let answer = match launch(&spec) {
-            Ok(launched) => {
-                let (child, pid) = (self.next_id, launched.pid);
-                self.next_id += 1;
-                self.children.push(Kept::new(child, launched, spec.token));
-                ToEngine::Spawned { request, child, pid }
-            }
-            Err(error) => ToEngine::SpawnFailed {
-                request,
-                reason: Refusal::from(&error),
-            },
+    /// Reads what the engine asks, does it, and sends what can be sent. What came before the engine's end is done too.
+    fn exchange(&mut self, attendance: &mut impl Attendance) -> Result<(), Broken> {
+        let Some(link) = &mut self.holdings.link else {
+            return Err(Broken);
         };
-        append(&answer, &mut self.unsent);
+        let received = link.receive();
+        while let Some(message) = self.next_message()? {
+            self.obey(message, attendance)?;
+        }
+        received?;
+        self.holdings
+            .link
+            .as_mut()
+            .map_or(Err(Broken), |link| link.send())
+    }
+
+    fn next_message(&mut self) -> Result<Option<ToKeeper>, Broken> {
+        self.holdings.link.as_mut().map_or(Ok(None), |link| link.next())
+    }
+
+    fn obey(&mut self, message: ToKeeper, attendance: &mut impl Attendance) -> Result<(), Broken> {
+        match message {
+            ToKeeper::Hello { version } if version != VERSION => return Err(Broken),
+            ToKeeper::Hello { .. } => {}
+            ToKeeper::Spawn {
+                request,
+                spec,
+                log,
+                most_lines,
+                role,
+            } => self.holdings.spawn(request, &spec, log, most_lines, role),
+            ToKeeper::Forget { child } => self.holdings.forget(child),
+            ToKeeper::CloseLog { log } => self.holdings.close_log(log),
+            ToKeeper::Note { notes } => self.holdings.note(notes),
+            ToKeeper::Hold { name } => {
+                let link = self.holdings.link.as_mut();
+                if let Some(listener) = link.and_then(|link| link.next_descriptor()) {
+                    self.holdings.hold(name, listener);
+                }
+            }
+            ToKeeper::Ready {} => {
+                self.departure = Departure::Unexpected;
+                attendance.engine_is_ready();
+            }
+            ToKeeper::Farewell {} => self.departure = Departure::Farewell,
+        }
+        Ok(())
     }
 
     /// Nobody is left who knows what the processes are for: they are stopped rather than left behind.
@@ -223,13 +252,12 @@ impl Keeper {
         if !self.are_gone_within(GRACE, None) {
             self.are_gone_within(LONGEST_KILL, Some(Signal::SIGKILL));
         }
-        self.children
-            .drain(..)
-            .for_each(|child| child.forget(&mut |_| ()));
+        let children = std::mem::take(&mut self.holdings.children);
+        children.into_iter().for_each(|child| child.forget(&mut |_| ()));
     }
 
     fn signal_all(&self, signal: Signal) {
-        for child in &self.children {
+        for child in &self.holdings.children {
             // A member that cannot be signalled is not ours any more, and nobody is left to be told.
             let _ = kin::signal(&child.kinship, signal);
         }
@@ -242,17 +270,26 @@ impl Keeper {
                 self.signal_all(signal);
             }
             // Whoever says goodbye must not hang in a pipe that nobody reads.
-            for child in &mut self.children {
+            for child in &mut self.holdings.children {
                 child.empty(&mut |_| ());
             }
             let is_gone = |child: &Kept| kin::members(&child.kinship).is_empty();
-            if self.children.iter().all(is_gone) {
+            if self.holdings.children.iter().all(is_gone) {
                 return true;
             }
             if Instant::now() >= deadline {
                 return false;
             }
-            std::thread::sleep(Duration::from_millis(LOOK_MS.into()));
+            std::thread::sleep(LOOK);
         }
     }
+}
+
+/// Rounded up, so that the moment has come when the wait ends.
+fn poll_timeout(timeout: Option<Duration>) -> PollTimeout {
+    let Some(timeout) = timeout else {
+        return PollTimeout::NONE;
+    };
+    let milliseconds = timeout.as_micros().div_ceil(1000);
+    PollTimeout::try_from(milliseconds).unwrap_or(PollTimeout::MAX)
 }

@@ -2,14 +2,13 @@
 
 use std::ffi::OsString;
 use std::io;
-use std::path::PathBuf;
 
 use nix::errno::Errno;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::host::{SpawnError, SpawnSpec};
+use crate::host::{Exit, Note, Role, SpawnError, SpawnSpec};
 
 /// The version of these messages. Whoever reads another one says so and does nothing else.
 pub const VERSION: u32 = 1;
@@ -34,23 +33,85 @@ pub enum ToKeeper {
         /// Names the answer.
         request: u64,
         /// What to start.
-        spec: Specification,
+        spec: SpawnSpec,
+        /// Where its output goes, and whose it is.
+        log: u64,
+        /// How many lines of that log are shown.
+        most_lines: usize,
+        /// What it is for.
+        role: Role,
     },
     /// Reap the leader of this child and let go of its pipes.
     Forget {
         /// The child.
         child: u64,
     },
+    /// Nothing more is written to this log, and nobody reads it any more.
+    CloseLog {
+        /// The log.
+        log: u64,
+    },
+    /// What the next engine must know.
+    Note {
+        /// The notes, taken all or none.
+        notes: Vec<Note>,
+    },
+    /// Hold this listener for the next engine; its descriptor comes with the message.
+    Hold {
+        /// What it listens for.
+        name: String,
+    },
+    /// The engine serves: should it end now, another one is to take its place.
+    Ready {},
+    /// The engine has stopped what it ran and ends for good.
+    Farewell {},
 }
 
 /// What a keeper tells its engine.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", tag = "kind")]
 pub enum ToEngine {
-    /// The first message of a keeper.
+    /// The first message of a keeper. What an earlier engine left follows, up to `Restored`.
     Hello {
         /// The [`VERSION`] it speaks.
         version: u32,
+    },
+    /// A listener that is held; its descriptor comes with the message.
+    Listener {
+        /// What it listens for.
+        name: String,
+    },
+    /// A note of the earlier engine.
+    Noted {
+        /// Its key.
+        key: String,
+        /// Its text.
+        text: String,
+    },
+    /// A log, before its lines.
+    Log {
+        /// Its name.
+        log: u64,
+        /// How many lines of it are shown.
+        most_lines: usize,
+    },
+    /// A child that is kept.
+    Kept {
+        /// Its name.
+        child: u64,
+        /// The leader's pid.
+        pid: i32,
+        /// Its token.
+        token: String,
+        /// Where its output goes, and whose it is.
+        log: u64,
+        /// What it is for.
+        role: Role,
+    },
+    /// All that an earlier engine left has been told.
+    Restored {
+        /// What became of the engines before.
+        past: Past,
     },
     /// A process was started.
     Spawned {
@@ -68,10 +129,12 @@ pub enum ToEngine {
         /// Why.
         reason: Refusal,
     },
-    /// A child wrote a whole line.
+    /// A whole line was written.
     Line {
-        /// The child.
-        child: u64,
+        /// The log it belongs to.
+        log: u64,
+        /// Its number.
+        seq: u64,
         /// When its end was read, in milliseconds since the Unix epoch.
         at: u64,
         /// Whether it came on standard error.
@@ -84,7 +147,7 @@ pub enum ToEngine {
         /// The child.
         child: u64,
         /// How.
-        ending: Ending,
+        exit: Exit,
     },
     /// Nobody is left who could write for this child.
     Silent {
@@ -98,35 +161,18 @@ pub enum ToEngine {
     },
 }
 
-/// A [`SpawnSpec`] on its way.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct Specification {
-    command: String,
-    cwd: OsString,
-    env: Vec<(OsString, OsString)>,
-    token: String,
-}
-
-impl From<SpawnSpec> for Specification {
-    fn from(spec: SpawnSpec) -> Specification {
-        Specification {
-            command: spec.command,
-            cwd: spec.cwd.into_os_string(),
-            env: spec.env,
-            token: spec.token,
-        }
-    }
-}
-
-impl From<Specification> for SpawnSpec {
-    fn from(spec: Specification) -> SpawnSpec {
-        SpawnSpec {
-            command: spec.command,
-            cwd: PathBuf::from(spec.cwd),
-            env: spec.env,
-            token: spec.token,
-        }
-    }
+/// The engines a keeper has had.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Past {
+    /// How many ended without a farewell.
+    pub ends: u32,
+    /// How the last of them ended.
+    pub last: Option<Exit>,
+    /// How many of them in a row had hardly begun.
+    pub short_lived: u32,
+    /// How long there was none, in milliseconds.
+    pub absent_ms: u64,
 }
 
 /// A [`SpawnError`] on its way.
@@ -162,18 +208,6 @@ impl From<Refusal> for SpawnError {
             Refusal::Shell(number) => SpawnError::Shell(error(number, io::ErrorKind::Other)),
         }
     }
-}
-
-/// How a leader ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Ending {
-    /// With this code.
-    Code(i32),
-    /// By this signal.
-    Signal(i32),
-    /// Nobody knows.
-    Unknown,
 }
 
 /// Bytes that are no message.
@@ -245,7 +279,10 @@ mod tests {
         let mut bytes = Vec::new();
         let message = ToKeeper::Spawn {
             request: 7,
-            spec: spec.clone().into(),
+            spec: spec.clone(),
+            log: 3,
+            most_lines: 50,
+            role: Role::Hook,
         };
         append(&message, &mut bytes);
         append(&ToKeeper::Forget { child: 9 }, &mut bytes);
@@ -256,11 +293,14 @@ mod tests {
         let Some(Ok(ToKeeper::Spawn {
             request: 7,
             spec: arrived,
+            log: 3,
+            role: Role::Hook,
+            ..
         })) = inbox.take()
         else {
             panic!("the first message is whole");
         };
-        assert!(SpawnSpec::from(arrived) == spec);
+        assert!(arrived == spec);
         assert!(inbox.take::<ToKeeper>().is_none());
         inbox.push(&bytes[bytes.len() - 1..]);
         assert!(matches!(inbox.take(), Some(Ok(ToKeeper::Forget { child: 9 }))));

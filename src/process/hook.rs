@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
+use tokio::time::Instant;
 
 use super::lifecycle::Hook;
-use crate::host::{Child, Exit, Log, ProcessHost, SpawnError, SpawnSpec};
+use crate::host::{Child, Exit, Log, ProcessHost, Role, SpawnError, SpawnSpec};
 
 /// Why a hook counts as failed, in words for an event.
 pub(super) type Failure = String;
@@ -15,6 +16,7 @@ pub(super) type Failure = String;
 #[derive(Debug)]
 pub(super) struct RunningHook {
     hook: Hook,
+    deadline: Instant,
     task: tokio::task::JoinHandle<Result<(), Failure>>,
 }
 
@@ -29,8 +31,30 @@ impl RunningHook {
     ) -> RunningHook {
         RunningHook {
             hook,
+            deadline: Instant::now() + limit,
             task: tokio::spawn(run(host, spec, limit, log)),
         }
+    }
+
+    /// Goes on with one that an earlier engine started.
+    pub fn adopt(hook: Hook, host: Arc<dyn ProcessHost>, child: Child, deadline: Instant) -> RunningHook {
+        let limit = deadline.saturating_duration_since(Instant::now());
+        let ending = to_its_end(EndOnDrop { host, child });
+        RunningHook {
+            hook,
+            deadline,
+            task: tokio::spawn(within(limit, async { Ok(ending.await) })),
+        }
+    }
+
+    /// Which one it is.
+    pub fn hook(&self) -> Hook {
+        self.hook
+    }
+
+    /// When its time is up.
+    pub fn deadline(&self) -> Instant {
+        self.deadline
     }
 
     /// Waits for its end.
@@ -70,8 +94,24 @@ impl Drop for EndOnDrop {
     }
 }
 
+/// Ends a hook's child that nobody waits for.
+pub(super) fn end(host: Arc<dyn ProcessHost>, child: Child) {
+    drop(EndOnDrop { host, child });
+}
+
 async fn run(host: Arc<dyn ProcessHost>, spec: SpawnSpec, limit: Duration, log: Log) -> Result<(), Failure> {
-    match tokio::time::timeout(limit, to_its_end(host, spec, log)).await {
+    let whole = async {
+        let child = host.spawn(spec, log, Role::Hook).await?;
+        Ok(to_its_end(EndOnDrop { host, child }).await)
+    };
+    within(limit, whole).await
+}
+
+async fn within(
+    limit: Duration,
+    whole: impl Future<Output = Result<Exit, SpawnError>>,
+) -> Result<(), Failure> {
+    match tokio::time::timeout(limit, whole).await {
         Ok(Ok(Exit::Code(0))) => Ok(()),
         Ok(Ok(exit)) => Err(exit.to_string()),
         Ok(Err(error)) => Err(error.to_string()),
@@ -79,8 +119,6 @@ async fn run(host: Arc<dyn ProcessHost>, spec: SpawnSpec, limit: Duration, log: 
     }
 }
 
-async fn to_its_end(host: Arc<dyn ProcessHost>, spec: SpawnSpec, log: Log) -> Result<Exit, SpawnError> {
-    let child = host.spawn(spec, log).await?;
-    let mut running = EndOnDrop { host, child };
-    Ok(running.child.exit.recv().await.unwrap_or(Exit::Unknown))
+async fn to_its_end(mut running: EndOnDrop) -> Exit {
+    running.child.exit.recv().await.unwrap_or(Exit::Unknown)
 }

@@ -5,18 +5,25 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::Identity;
-use crate::config::{MissingValue, ProcessDefinition, Variables, process_environment, render_process};
+use crate::config::{
+    MissingValue, ProcessDefinition, Variables, os_text, process_environment, render_process,
+};
 use crate::host::SpawnSpec;
 
 /// What all processes of a release share: the values of their templates and environment.
-#[derive(Clone, PartialEq)]
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct Scope {
     /// The application's name.
     pub application: String,
     /// The release's id.
     pub release_id: String,
+    /// Which deploy of that id.
+    pub instance: u64,
     /// Its folder.
+    #[serde(with = "os_text")]
     pub release_path: PathBuf,
     /// Its revision.
     pub revision: String,
@@ -28,7 +35,8 @@ pub struct Scope {
     pub proxy_port: u16,
     /// Where the web process is reached.
     pub upstream_host: String,
-    /// The daemon's own environment.
+    /// The daemon's own environment: every engine has it by itself.
+    #[serde(skip)]
     pub environment: Arc<BTreeMap<OsString, OsString>>,
 }
 
@@ -43,7 +51,7 @@ impl std::fmt::Debug for Scope {
 }
 
 /// One process to be started, now or again.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Launch {
     definition: Arc<ProcessDefinition>,
     scope: Arc<Scope>,
@@ -93,6 +101,17 @@ impl Launch {
     /// The release it belongs to, or whose template it was given.
     pub fn release_id(&self) -> &str {
         &self.scope.release_id
+    }
+
+    /// The same with the daemon's environment, which is in no note.
+    pub(super) fn within(mut self, environment: &Arc<BTreeMap<OsString, OsString>>) -> Launch {
+        Arc::make_mut(&mut self.scope).environment = environment.clone();
+        self
+    }
+
+    /// Which deploy of its release's id it is from.
+    pub fn instance(&self) -> u64 {
+        self.scope.instance
     }
 
     /// Its port, if it has one.

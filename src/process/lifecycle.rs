@@ -23,6 +23,7 @@ mod world;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
+use serde::{Deserialize, Serialize};
 
 use super::restart::{RestartBook, Verdict};
 use crate::clock::Timestamp;
@@ -99,7 +100,7 @@ pub enum Action {
 }
 
 /// One process's life: its state, and what its restart policy remembers.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Life {
     state: State,
     rules: Rules,

@@ -10,21 +10,29 @@ pub mod memory;
 pub mod restart;
 mod supervisor;
 
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::clock::Timestamp;
-use crate::config::Policy;
+use crate::config::{Policy, os_text};
 use crate::error::ErrorCode;
 use crate::events::EventLog;
-use crate::host::{BoxFuture, ChildId, Depth, Exit, Log, Member, ProcessHost, Usage};
+use crate::host::{
+    BoxFuture, Child, ChildId, Depth, Exit, Legacy, Log, Member, ProcessHost, Unreadable, Usage,
+};
 
 pub use crate::host::LogLine;
 pub use launch::{Launch, Scope};
 pub use lifecycle::{Rules, StartReason};
+
+use supervisor::noting::{ProcessNote, process_key, spec_key};
+use supervisor::resuming::Resumption;
 
 /// What names a managed process.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,7 +48,7 @@ pub struct Identity {
 }
 
 /// A word for the state of a process, without what the state machine keeps inside.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Condition {
     /// A spawn is under way.
     Starting,
@@ -76,12 +84,14 @@ impl Condition {
 }
 
 /// What can be seen of a managed process at one moment.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Status {
     /// Its state.
     pub condition: Condition,
     /// The release its last start belongs to, whether it succeeded or not; before the first, the one it was made for.
     pub release_id: String,
+    /// Which deploy of that id.
+    pub instance: u64,
     /// Its name towards the host while anything of it lives.
     pub child: Option<ChildId>,
     /// The leader's pid while anything of it lives.
@@ -91,6 +101,7 @@ pub struct Status {
     /// The command as last rendered; the template before the first start, and where a value is missing.
     pub command: String,
     /// The working directory as last rendered; none where a value is missing.
+    #[serde(with = "os_text::optional")]
     pub cwd: Option<PathBuf>,
     /// When it was last spawned.
     pub started_at: Option<Timestamp>,
@@ -111,7 +122,7 @@ pub struct Status {
 }
 
 /// Why a process did not start.
-#[derive(Clone, Debug, PartialEq, Error)]
+#[derive(Clone, Debug, PartialEq, Error, Serialize, Deserialize)]
 pub enum StartError {
     /// A template has no value, or the spawn failed.
     #[error("cannot start {process_id}: {cause} (command: {command})")]
@@ -160,6 +171,11 @@ enum Command {
     Members(oneshot::Sender<Vec<Member>>),
 }
 
+/// Ends a child that belongs to no process any more, with everything it started.
+pub fn end_child(host: Arc<dyn ProcessHost>, child: Child) {
+    hook::end(host, child);
+}
+
 /// A handle on one managed process. When the last handle goes, so does the process.
 #[derive(Clone, Debug)]
 pub struct ManagedProcess {
@@ -178,16 +194,59 @@ impl ManagedProcess {
         launch: Launch,
         restarts_allowed: bool,
     ) -> ManagedProcess {
+        let log = host.open_log(launch.output_lines());
+        let status = supervisor::first_status(&launch);
+        ManagedProcess::with(host, events, launch, log, status, |setting| {
+            supervisor::spawn(setting, restarts_allowed);
+        })
+    }
+
+    /// The process with this number as an earlier engine left it, in the middle of whatever it was. `environment` is the
+    /// daemon's.
+    ///
+    /// # Errors
+    /// When what is noted of it cannot be read.
+    pub fn resume(
+        host: Arc<dyn ProcessHost>,
+        events: Arc<EventLog>,
+        number: u64,
+        legacy: &mut Legacy,
+        environment: &Arc<BTreeMap<OsString, OsString>>,
+    ) -> Result<ManagedProcess, Unreadable> {
+        let mut note: ProcessNote = legacy.get(&process_key(number))?;
+        let spec = legacy.find(&spec_key(number))?;
+        let children = legacy.take_children(number);
+        note.launch = note.launch.within(environment);
+        let launch = note.launch.clone();
+        let log = host.reopen_log(number, launch.output_lines());
+        let status = note.status.clone();
+        let left = Resumption { note, spec, children };
+        Ok(ManagedProcess::with(
+            host,
+            events,
+            launch,
+            log,
+            status,
+            |setting| supervisor::resume(setting, left),
+        ))
+    }
+
+    fn with(
+        host: Arc<dyn ProcessHost>,
+        events: Arc<EventLog>,
+        launch: Launch,
+        log: Log,
+        status: Status,
+        begin: impl FnOnce(supervisor::Setting),
+    ) -> ManagedProcess {
         let identity = Arc::new(launch.identity());
-        let log = Log::new(launch.output_lines());
         let (commands, inbox) = mpsc::unbounded_channel();
-        let (publish, status) = watch::channel(supervisor::first_status(&launch));
-        supervisor::spawn(supervisor::Setting {
+        let (publish, status) = watch::channel(status);
+        begin(supervisor::Setting {
             host: host.clone(),
             events,
             identity: identity.clone(),
             launch,
-            restarts_allowed,
             publish,
             log: log.clone(),
             inbox,
@@ -199,6 +258,11 @@ impl ManagedProcess {
             status,
             log,
         }
+    }
+
+    /// Its number, by which the notes of one engine speak of it to the next.
+    pub fn number(&self) -> u64 {
+        self.log.id()
     }
 
     /// What names it.

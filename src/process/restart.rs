@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::clock::Timestamp;
 use crate::config::RestartPolicy;
 
@@ -22,7 +24,7 @@ pub enum Verdict {
 }
 
 /// The crashes of one process, as far as the policy needs them.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct RestartBook {
     /// When it was restarted after a crash, within the window.
     restarts: VecDeque<Timestamp>,

@@ -2,7 +2,9 @@
 
 mod current;
 mod measuring;
+pub(super) mod noting;
 mod report;
+pub(super) mod resuming;
 mod starting;
 #[cfg(test)]
 mod tests;
@@ -25,6 +27,7 @@ use super::{Command, Condition, Identity, StartError, Status};
 use crate::clock::SteadyClock;
 use crate::events::{EventLog, Milestone};
 use crate::host::{Exit, Log, ProcessHost};
+use resuming::Resumption;
 
 /// How long the pipes may take to end once every member is gone; only a stranger who holds one makes it that long.
 const LAST_WORDS: Duration = Duration::from_millis(50);
@@ -35,7 +38,6 @@ pub(super) struct Setting {
     pub events: Arc<EventLog>,
     pub identity: Arc<Identity>,
     pub launch: Launch,
-    pub restarts_allowed: bool,
     pub publish: watch::Sender<Status>,
     pub log: Log,
     pub inbox: mpsc::UnboundedReceiver<Command>,
@@ -46,6 +48,7 @@ pub(super) fn first_status(launch: &Launch) -> Status {
     Status {
         condition: Condition::Stopped,
         release_id: launch.release_id().to_owned(),
+        instance: launch.instance(),
         child: None,
         pid: None,
         port: launch.port(),
@@ -63,21 +66,20 @@ pub(super) fn first_status(launch: &Launch) -> Status {
 }
 
 /// Starts the task.
-pub(super) fn spawn(setting: Setting) {
-    let life = Life::new(launch_rules(&setting.launch), setting.restarts_allowed);
-    let supervisor = Supervisor {
-        life,
-        child: None,
-        hook: None,
-        wake: None,
-        look: None,
-        memory: None,
-        clock: SteadyClock::start(),
-        starters: Vec::new(),
-        stoppers: Vec::new(),
-        setting,
-    };
+pub(super) fn spawn(setting: Setting, restarts_allowed: bool) {
+    let life = Life::new(launch_rules(&setting.launch), restarts_allowed);
+    let mut supervisor = Supervisor::new(setting, life);
+    supervisor.note();
     tokio::spawn(supervisor.run());
+}
+
+/// Starts the task where an earlier engine stopped.
+pub(super) fn resume(setting: Setting, left: Resumption) {
+    let mut supervisor = Supervisor::new(setting, left.note.life.clone());
+    tokio::spawn(async move {
+        supervisor.resume(left).await;
+        supervisor.run().await;
+    });
 }
 
 fn launch_rules(launch: &Launch) -> super::lifecycle::Rules {
@@ -96,9 +98,27 @@ struct Supervisor {
     clock: SteadyClock,
     starters: Vec<oneshot::Sender<Result<(), StartError>>>,
     stoppers: Vec<oneshot::Sender<()>>,
+    /// What the next engine knows.
+    noted: Option<String>,
 }
 
 impl Supervisor {
+    fn new(setting: Setting, life: Life) -> Supervisor {
+        Supervisor {
+            setting,
+            life,
+            child: None,
+            hook: None,
+            wake: None,
+            look: None,
+            memory: None,
+            clock: SteadyClock::start(),
+            starters: Vec::new(),
+            stoppers: Vec::new(),
+            noted: None,
+        }
+    }
+
     async fn run(mut self) {
         let mut abandoned = false;
         while !(abandoned && self.condition().is_at_rest()) {
@@ -124,6 +144,7 @@ impl Supervisor {
                 self.apply(input).await;
             }
         }
+        self.forget_notes();
     }
 
     fn take(&mut self, command: Command) -> Option<Input> {
@@ -223,6 +244,8 @@ impl Supervisor {
             let actions = self.life.next(input, now);
             #[cfg(test)]
             tests::recording::record(recorded, now, &actions);
+            // Before the deeds: the next engine does what this one has not come to.
+            self.note();
             for action in actions {
                 if matches!(action, Action::Spawn(_)) && self.hear_before_a_spawn(&mut inputs) {
                     inputs.push_back(Input::SpawnFailed);
@@ -240,6 +263,7 @@ impl Supervisor {
                 .for_each(|answer| drop(answer.send(Ok(()))));
         }
         self.supervise_memory();
+        self.note();
     }
 
     /// Takes in what was asked for until this moment, so that a stop never comes too late for a start that has not begun.

@@ -82,12 +82,12 @@ struct ProxyThread {
 }
 
 impl Proxy {
-    /// Starts accepting on `listener`, which must be listening already. Until the first [`Proxy::switch`] every
-    /// request is answered 503.
+    /// Starts accepting on `listener`, which must be listening already, and forwarding to `route`. Without one every request
+    /// is answered 503 until the first [`Proxy::switch`].
     ///
     /// # Errors
     /// When a runtime or a thread cannot be created, or the listener cannot be made non-blocking.
-    pub fn start(listener: TcpListener, settings: Settings) -> io::Result<Proxy> {
+    pub fn start(listener: TcpListener, settings: Settings, route: Option<Route>) -> io::Result<Proxy> {
         listener.set_nonblocking(true)?;
         let local_address = listener.local_addr()?;
         let settings = Arc::new(settings);
@@ -106,6 +106,8 @@ impl Proxy {
                     Worker::run(runtime, settings, holds, commands);
                 },
             )?);
+            // Before any client connection can be handed to it.
+            drop(seat.publish(route.clone()));
             seats.push(seat);
         }
 

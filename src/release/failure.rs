@@ -66,6 +66,11 @@ pub enum Cause {
         /// The last thing it said.
         last_line: Option<String>,
     },
+    /// The engine of the daemon ended in the middle of it.
+    #[error(
+        "the daemon's engine ended in the middle of it and was started again; what had been started was undone"
+    )]
+    Interrupted,
     /// Somebody cancelled the deploy.
     #[error("the deploy was cancelled by {0}")]
     Cancelled(String),
@@ -106,6 +111,7 @@ impl Failure {
             Cause::Start(error) => error.code(),
             Cause::Exited { .. } => ErrorCode::ProcessExited,
             Cause::Unhealthy { .. } => ErrorCode::HealthTimeout,
+            Cause::Interrupted => ErrorCode::Internal,
             Cause::Cancelled(_) => ErrorCode::DeployCancelled,
         }
     }

@@ -17,10 +17,12 @@ mod properties;
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::clock::Timestamp;
 
 /// Where a release stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Phase {
     /// Its processes are being started and checked.
     Starting,
@@ -110,7 +112,7 @@ pub enum Action {
 }
 
 /// One release's life: its phase and when it entered the phases that matter to users.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Life {
     phase: Phase,
     activated_at: Option<Timestamp>,

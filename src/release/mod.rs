@@ -6,6 +6,7 @@ mod checks;
 mod failure;
 pub mod health;
 pub mod lifecycle;
+mod noting;
 pub mod ports;
 mod progress;
 pub mod retention;
@@ -16,6 +17,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
@@ -28,6 +30,7 @@ use crate::process::{Condition, Launch, ManagedProcess, Rules, Scope, StartReaso
 use crate::proxy::Route;
 
 pub use failure::{Cause, Failure};
+pub use noting::Surroundings;
 pub use progress::{DeployPhase, Detail, Progress, Step};
 pub use start::{start, stop_all, tell_started};
 
@@ -36,7 +39,7 @@ use lifecycle::{Action, Input, Life, Phase};
 use start::start_all;
 
 /// Names one instance of a release: the same id deployed again is another instance.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ReleaseKey {
     /// The release id.
     pub id: String,
@@ -66,16 +69,26 @@ pub struct Blueprint {
     pub config: Arc<Config>,
     /// The port of every process that has one, by base id.
     pub ports: BTreeMap<String, u16>,
+    /// Those of them that are given back when it is over.
+    pub reserved: Vec<u16>,
     /// What its processes' templates and environment are made from.
     pub scope: Arc<Scope>,
     /// Where its web process listens.
     pub target: Target,
 }
 
+/// Its processes, by when they are started and stopped.
+struct Parts {
+    handoffs: Vec<ManagedProcess>,
+    companions: Vec<ManagedProcess>,
+    proxied: ManagedProcess,
+}
+
 /// One deployed version and its processes.
 #[derive(Debug)]
 pub struct Release {
     blueprint: Blueprint,
+    host: Arc<dyn ProcessHost>,
     handoffs: Vec<ManagedProcess>,
     companions: Vec<ManagedProcess>,
     proxied: ManagedProcess,
@@ -103,8 +116,7 @@ impl Release {
             definitions.flat_map(|definition| Launch::replicas(definition, &blueprint.scope))
         };
         let proxied = of(|definition| definition.policy == Policy::Proxied).next();
-        let route = Route::new(blueprint.target.address);
-        let release = Arc::new(Release {
+        let parts = Parts {
             handoffs: of(is_handoff).map(|launch| supervise(launch, true)).collect(),
             companions: of(|definition| definition.policy == Policy::Companion)
                 .map(|launch| supervise(launch, true))
@@ -114,12 +126,32 @@ impl Release {
                 proxied.expect("a checked config has exactly one proxied process"),
                 false,
             ),
-            route,
+        };
+        let retires_by = blueprint.config.clone();
+        let release = Release::assemble(blueprint, parts, Life::default(), retires_by, host, events);
+        release.note();
+        release
+    }
+
+    fn assemble(
+        blueprint: Blueprint,
+        parts: Parts,
+        life: Life,
+        retires_by: Arc<Config>,
+        host: &Arc<dyn ProcessHost>,
+        events: &Arc<EventLog>,
+    ) -> Arc<Release> {
+        let release = Arc::new(Release {
+            host: host.clone(),
+            handoffs: parts.handoffs,
+            companions: parts.companions,
+            proxied: parts.proxied,
+            route: Route::new(blueprint.target.address),
             events: events.clone(),
-            life: Mutex::new(Life::default()),
-            phase: watch::channel(Phase::Starting).0,
+            phase: watch::channel(life.phase()).0,
+            life: Mutex::new(life),
             drain_watch: Mutex::new(None),
-            retires_by: Mutex::new(blueprint.config.clone()),
+            retires_by: Mutex::new(retires_by),
             blueprint,
         });
         release.watch_proxied();
@@ -193,14 +225,24 @@ impl Release {
     /// Another release took over, by `config`: drains, then stops, all in the background.
     pub fn retired(self: &Arc<Self>, config: &Arc<Config>) {
         *self.retires_by.lock().unwrap_or_else(PoisonError::into_inner) = config.clone();
+        self.retire_by_rules();
+        self.apply(Input::Retired {
+            drain: config.proxy.drain_timeout,
+        });
+    }
+
+    fn retire_by_rules(&self) {
+        let config = self.retiring_config();
         for process in self.processes() {
             if let Some(definition) = config.process(&process.identity().base_id) {
                 process.set_rules(Rules::of(definition));
             }
         }
-        self.apply(Input::Retired {
-            drain: config.proxy.drain_timeout,
-        });
+    }
+
+    fn retiring_config(&self) -> Arc<Config> {
+        let config = self.retires_by.lock().unwrap_or_else(PoisonError::into_inner);
+        config.clone()
     }
 
     /// Stops the drain, to put the release back; false if it is too late for that.
@@ -247,6 +289,8 @@ impl Release {
             }
             actions
         };
+        // Before the deeds: the next engine does what this one has not come to.
+        self.note();
         for action in actions {
             self.carry_out(action);
         }
@@ -272,11 +316,7 @@ impl Release {
     }
 
     fn stop_early(&self) {
-        let config = self
-            .retires_by
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
+        let config = self.retiring_config();
         for process in &self.companions {
             let id = &process.identity().base_id;
             let definition = config.process(id).or_else(|| self.blueprint.config.process(id));
@@ -359,6 +399,12 @@ impl Release {
                 () = follow => {}
             }
         });
+    }
+}
+
+impl Drop for Release {
+    fn drop(&mut self) {
+        self.host.note(vec![(noting::key_of(self.key()), None)]);
     }
 }
 

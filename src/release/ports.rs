@@ -78,6 +78,11 @@ impl PortBook {
         Ok(port)
     }
 
+    /// Takes over a reservation that was made before.
+    pub fn enter(&mut self, port: u16, process_id: &str) {
+        self.reserved.insert(port, process_id.to_owned());
+    }
+
     /// Lets go of ports that are no longer needed.
     pub fn release(&mut self, ports: impl IntoIterator<Item = u16>) {
         for port in ports {

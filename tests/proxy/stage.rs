@@ -66,7 +66,7 @@ impl Stage {
         change(&mut settings);
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         Stage {
-            proxy: Proxy::start(listener, settings).unwrap(),
+            proxy: Proxy::start(listener, settings, None).unwrap(),
         }
     }
 

@@ -1,14 +1,17 @@
 //! Deploys and rollbacks: the thin loop around [`Sequence`]. `phases` carries the phases out, `ports` finds the ports.
 
+mod noting;
 mod phases;
 mod ports;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::fail_point;
 use super::request::Naming;
 use super::sequence::{Next, Outcome, Sequence};
 use super::turn::{Cancel, Held};
@@ -19,6 +22,7 @@ use crate::events::Milestone;
 use crate::process::{ManagedProcess, StartReason};
 use crate::release::lifecycle::Phase;
 use crate::release::{Cause, DeployPhase, Failure, Progress, Release, stop_all};
+pub(super) use noting::Interrupted;
 
 /// What a deploy or rollback came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -146,6 +150,12 @@ struct Deploy {
     /// The release that is being started; set by the phase `ports`.
     release: Option<Arc<Release>>,
     started_services: Vec<ManagedProcess>,
+    /// The release that serves until the switch.
+    previous: Option<Arc<Release>>,
+    /// Where it has come to.
+    phase: DeployPhase,
+    /// Every proxy worker has acknowledged the new release.
+    switched: bool,
     /// Those of them that had no place before this deploy, by id.
     new_services: Vec<String>,
 }
@@ -174,6 +184,9 @@ impl Deploy {
             to_keep: BTreeMap::new(),
             release: None,
             started_services: Vec::new(),
+            previous: None,
+            phase: DeployPhase::ALL[0],
+            switched: false,
             new_services: Vec::new(),
         }
     }
@@ -181,14 +194,20 @@ impl Deploy {
     async fn run(mut self, held: Held) -> Result<Outgoing, EngineError> {
         let begun = Instant::now();
         self.cancel = held.cancel.clone();
-        self.engine
-            .book()
-            .releases
-            .retain(|release| release.phase() != Phase::Failed);
-        let previous = self.engine.book().active();
+        self.previous = {
+            let mut book = self.engine.book();
+            book.releases.retain(|release| release.phase() != Phase::Failed);
+            self.engine.note_book(&book);
+            book.active()
+        };
+        let previous = self.previous.clone();
         let (mut sequence, mut next) = Sequence::begin();
         while let Next::Perform(phase) = next {
+            self.phase = phase;
+            self.note();
+            fail_point::reached(&format!("before {}", phase.as_str()));
             let performed = self.perform_unless_cancelled(phase).await;
+            fail_point::reached(&format!("after {}", phase.as_str()));
             let failure = performed.err();
             next = sequence.next(match &failure {
                 None => Outcome::Done,
@@ -207,18 +226,9 @@ impl Deploy {
             }
         }
         self.retire(previous.as_ref());
+        fail_point::reached("after retire");
+        self.record_finished(Some(begun.elapsed()));
         let release_id = self.naming.id;
-        let elapsed_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.engine.record(match self.reason {
-            StartReason::Rollback => Milestone::RollbackFinished {
-                release_id: release_id.clone(),
-                elapsed_ms,
-            },
-            _ => Milestone::DeployFinished {
-                release_id: release_id.clone(),
-                elapsed_ms,
-            },
-        });
         let previous_release_id = previous.as_ref().map(|release| release.key().id.clone());
         Ok(Outgoing {
             deployed: Deployed {
@@ -227,6 +237,24 @@ impl Deploy {
             },
             previous,
         })
+    }
+
+    /// Tells that all is done; without `elapsed` an earlier engine began it.
+    fn record_finished(&self, elapsed: Option<Duration>) {
+        self.forget_note();
+        let release_id = self.naming.id.clone();
+        let elapsed = elapsed.unwrap_or_default();
+        let elapsed_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
+        self.engine.record(match self.reason {
+            StartReason::Rollback => Milestone::RollbackFinished {
+                release_id,
+                elapsed_ms,
+            },
+            _ => Milestone::DeployFinished {
+                release_id,
+                elapsed_ms,
+            },
+        });
     }
 
     async fn perform_unless_cancelled(&mut self, phase: DeployPhase) -> Result<(), Failure> {
@@ -264,9 +292,11 @@ impl Deploy {
         // A service that had a place before this deploy keeps it.
         book.services
             .retain(|service| !self.new_services.contains(&service.id));
+        self.engine.note_book(&book);
     }
 
     fn fail(self, phase: DeployPhase, failure: Failure) -> EngineError {
+        self.forget_note();
         let active_release_id = self.engine.book().active.as_ref().map(|key| key.id.clone());
         let is_rollback = self.reason == StartReason::Rollback;
         let release_id = self.naming.id;

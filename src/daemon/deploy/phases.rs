@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use super::Deploy;
 use crate::config::{ProcessDefinition, check_reload};
+use crate::daemon::fail_point;
 use crate::daemon::request::pin;
 use crate::daemon::standing::{Standing, services, singletons};
 use crate::events::Milestone;
-use crate::process::{Launch, ManagedProcess, Scope, StartReason};
+use crate::process::{Condition, Launch, ManagedProcess, Scope, StartReason};
 use crate::release::{Cause, DeployPhase, Failure, Release, start, tell_started};
 
 impl Deploy {
@@ -57,6 +58,7 @@ impl Deploy {
         if let Some(target) = self.target.clone().filter(|target| target.reclaim()) {
             // Noted first, so that a cancel lets it drain again.
             self.release = Some(target.clone());
+            self.note();
             self.cancel.concerns(&target);
             if target.answers().await {
                 let message = format!(
@@ -67,6 +69,7 @@ impl Deploy {
                 return self.reserve_standing_ports().await;
             }
             self.release = None;
+            self.note();
             // By the config in force: this rollback has not brought its own into force yet.
             target.retired(&self.engine.config());
         }
@@ -99,12 +102,16 @@ impl Deploy {
                         id: definition.id.clone(),
                         process: process.clone(),
                     };
-                    self.engine.book().services.push(standing);
+                    let mut book = self.engine.book();
+                    book.services.push(standing);
+                    self.engine.note_book(&book);
+                    drop(book);
                     self.new_services.push(definition.id.clone());
                     process
                 }
             };
             self.started_services.push(process.clone());
+            self.note();
             start(&process, self.reason, DeployPhase::Services, &self.progress).await?;
         }
         release.start_handoffs(self.reason, &self.progress).await
@@ -131,37 +138,42 @@ impl Deploy {
             .await
     }
 
-    async fn switch(&self) {
+    async fn switch(&mut self) {
         let release = self.release();
         let key = release.key().clone();
-        self.engine
-            .inner
-            .proxy
-            .switch(Some(release.route().clone()))
-            .await;
+        let proxy = &self.engine.inner.proxy;
+        proxy.switch(Some(release.route().clone())).await;
         self.engine.adopt(&self.config);
-        let previous = {
+        self.switched = true;
+        {
             let mut book = self.engine.book();
             book.kept_ports.extend(self.to_keep.clone());
             book.activations.push(key.clone());
-            book.active.replace(key.clone())
-        };
-        if let Some(previous) = previous.as_ref().and_then(|key| self.engine.book().release(key)) {
-            previous.superseded();
+            book.active = Some(key.clone());
+            // One note of both: from here on every engine finishes this deploy.
+            let notes = vec![self.to_note(), self.engine.book_note(&book)];
+            self.engine.inner.host.note(notes);
         }
-        release.activated();
+        // Not told to anybody before it is certain.
+        self.engine.inner.host.settled().await;
+        fail_point::reached("switch acknowledged");
+        self.take_office(&release);
         self.progress
             .tell(DeployPhase::Switch, format!("traffic is on {}", key.id));
+    }
+
+    pub(super) fn record_switch(&self, release: &Release) {
+        let key = release.key().clone();
         self.engine.record(Milestone::TrafficSwitched {
             release_id: key.id,
             instance: key.instance,
-            previous_release_id: previous.map(|key| key.id),
+            previous_release_id: self.previous.as_ref().map(|release| release.key().id.clone()),
         });
     }
 
     /// Points services at the new release for their next start, then replaces singletons one at a time. One that fails
     /// does not keep the others on the old release.
-    async fn replace_singletons(&mut self) -> Result<(), Failure> {
+    pub(super) async fn replace_singletons(&self) -> Result<(), Failure> {
         let scope = self.standing_scope();
         let config = self.config.clone();
         for service in self.engine.book().services.iter() {
@@ -195,6 +207,11 @@ impl Deploy {
             .cloned();
         let how = if known.is_some() { "replaced" } else { "started" };
         let process = match known {
+            // By the engine before this one.
+            Some(standing) if is_of(&standing.process, scope) => {
+                standing.process.refresh(Launch::single(definition, scope));
+                return Ok(());
+            }
             Some(standing) => {
                 standing.process.refresh(Launch::single(definition, scope));
                 standing.process
@@ -205,10 +222,13 @@ impl Deploy {
                     id: definition.id.clone(),
                     process: process.clone(),
                 };
-                self.engine.book().singletons.push(standing);
+                let mut book = self.engine.book();
+                book.singletons.push(standing);
+                self.engine.note_book(&book);
                 process
             }
         };
+        fail_point::reached("before a singleton is replaced");
         // One task owns the process, so the old one has no live member left before the new one is spawned.
         process
             .restart(self.reason)
@@ -217,4 +237,12 @@ impl Deploy {
         tell_started(&process, how, DeployPhase::Singletons, &self.progress);
         Ok(())
     }
+}
+
+/// Whether what runs, or last ran, was started for the release of `scope`. One that is being stopped is on its way from an
+/// earlier release to this one.
+fn is_of(process: &ManagedProcess, scope: &Scope) -> bool {
+    let status = process.status();
+    let is_there = !status.condition.is_at_rest() && status.condition != Condition::Stopping;
+    is_there && status.release_id == scope.release_id && status.instance == scope.instance
 }

@@ -83,9 +83,12 @@ impl Deploy {
             true => format!("[{upstream_host}]:{port}"),
             false => format!("{upstream_host}:{port}"),
         };
+        let id = self.naming.id.clone();
+        let instance = self.engine.book().next_instance(&id);
         let scope = Scope {
             application: config.application.clone(),
             release_id: self.naming.id.clone(),
+            instance,
             release_path: self.path.clone(),
             revision: self.naming.revision.clone(),
             ports: self.ports.clone(),
@@ -94,15 +97,13 @@ impl Deploy {
             upstream_host,
             environment: self.engine.inner.environment.clone(),
         };
-        let mut book = self.engine.book();
-        let id = self.naming.id.clone();
-        let instance = book.next_instance(&id);
         let blueprint = Blueprint {
             key: ReleaseKey { id, instance },
             path: self.path.clone(),
             revision: self.naming.revision.clone(),
             config,
             ports: self.ports.clone(),
+            reserved: self.reserved.clone(),
             scope: Arc::new(scope),
             target: Target {
                 address: SocketAddr::new(host, port),
@@ -110,11 +111,15 @@ impl Deploy {
             },
         };
         let release = Release::new(blueprint, &self.engine.inner.host, &self.engine.inner.events);
-        book.releases.push(release.clone());
-        drop(book);
-        self.engine.follow_to_its_end(&release, self.reserved.clone());
+        {
+            let mut book = self.engine.book();
+            book.releases.push(release.clone());
+            self.engine.note_book(&book);
+        }
+        self.engine.follow_to_its_end(&release);
         self.cancel.concerns(&release);
         self.release = Some(release);
+        self.note();
     }
 }
 

@@ -28,7 +28,6 @@ const LAST_WRITE: Duration = Duration::from_secs(5);
 /// The handle on the task.
 #[derive(Debug)]
 pub(in crate::daemon) struct Keeping {
-    orphans: Vec<Record>,
     conclude: mpsc::Sender<oneshot::Sender<()>>,
 }
 
@@ -51,16 +50,25 @@ impl Engine {
         let Some(path) = &config.state_path else { return };
         let file = StateFile::new(path, &config.application);
         let (_, changes) = self.events().follow(None, Some(0));
-        let (orphans, may_write) = self.take_over(&file);
+        let may_write = match self.inner.past.ends {
+            0 => {
+                let (orphans, may_write) = self.take_over(&file);
+                *self.recorded() = orphans;
+                self.note_book(&self.book());
+                may_write
+            }
+            // It is the file of this very daemon.
+            _ => true,
+        };
         let (conclude, concluding) = mpsc::channel(1);
-        let keeping = Keeping { orphans, conclude };
+        let keeping = Keeping { conclude };
         if self.inner.state.set(keeping).is_err() || !may_write {
             return;
         }
         let task = Task {
             engine: self.clone(),
             file,
-            own: ProcessIdentity::of(std::process::id().cast_signed()),
+            own: self.inner.daemon.clone(),
             written: None,
             failing: false,
         };
@@ -97,21 +105,17 @@ impl Engine {
 
     /// What an earlier daemon left over and is still alive.
     pub(in crate::daemon) fn orphans(&self) -> Vec<Record> {
-        let Some(keeping) = self
-            .inner
-            .state
-            .get()
-            .filter(|keeping| !keeping.orphans.is_empty())
-        else {
+        let recorded = self.recorded_orphans();
+        if recorded.is_empty() {
             return Vec::new();
-        };
+        }
         let own: Vec<i32> = self
             .processes()
             .iter()
             .filter_map(|process| process.status().pid)
             .collect();
         let counts = |record: &&Record| !own.contains(&record.process.pid) && record.process.is_alive();
-        keeping.orphans.iter().filter(counts).cloned().collect()
+        recorded.iter().filter(counts).cloned().collect()
     }
 
     fn snapshot(&self, own: Option<&ProcessIdentity>) -> Snapshot {

@@ -51,7 +51,7 @@ impl From<Identity> for ProcessIdentity {
 }
 
 /// A process that a daemon left over, or may leave over.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
     /// Its id.
     pub id: String,

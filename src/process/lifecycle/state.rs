@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::clock::Timestamp;
 
 /// Where a process stands.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum State {
     /// Not running, and nobody wants it to.
     Stopped,
@@ -35,7 +37,7 @@ pub enum State {
 }
 
 /// A stop under way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stop {
     /// How far the stop sequence is.
     pub stage: StopStage,
@@ -46,7 +48,7 @@ pub struct Stop {
 }
 
 /// The steps of the stop sequence.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum StopStage {
     /// The spawn that was under way must come to its end first.
     AwaitingSpawn,
@@ -61,7 +63,7 @@ pub enum StopStage {
 }
 
 /// What follows a completed stop.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum AfterStop {
     /// Nothing: it was asked to stop.
     Rest,
@@ -75,7 +77,7 @@ pub enum AfterStop {
 }
 
 /// Why a process is started.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum StartReason {
     /// A deploy.
     Deploy,
@@ -103,7 +105,7 @@ impl StartReason {
 }
 
 /// One of the commands that run while a process is stopped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Hook {
     /// Asks it to take no new work.
     Quiet,

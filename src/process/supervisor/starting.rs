@@ -6,6 +6,7 @@ use super::Supervisor;
 use super::current::Current;
 use crate::clock::Timestamp;
 use crate::events::Milestone;
+use crate::host::{Child, Role};
 
 impl Supervisor {
     pub(super) async fn start(&mut self, reason: StartReason) -> Input {
@@ -17,6 +18,11 @@ impl Supervisor {
             }
             StartReason::Deploy | StartReason::Rollback | StartReason::Manual => {}
         });
+        self.attempt(reason).await
+    }
+
+    /// The start itself, which is counted already.
+    pub(super) async fn attempt(&mut self, reason: StartReason) -> Input {
         match self.try_start(reason).await {
             Ok(()) => Input::Spawned,
             Err(cause) => {
@@ -52,18 +58,33 @@ impl Supervisor {
             let spec = rendered.as_ref().ok();
             let command = spec.map_or(launch.command_template(), |spec| &spec.command);
             status.release_id = launch.release_id().to_owned();
+            status.instance = launch.instance();
             status.port = port;
             status.command = command.to_owned();
             status.cwd = spec.map(|spec| spec.cwd.clone());
         });
         let spec = rendered.map_err(|missing| missing.to_string())?;
-        let child = self
-            .setting
-            .host
-            .spawn(spec.clone(), self.setting.log.clone())
-            .await
-            .map_err(|error| error.to_string())?;
-        let (id, pid) = (child.id, child.pid);
+        // Before the deed: whoever finds the child knows what it was started from.
+        self.note_spec(&spec);
+        self.note();
+        let log = self.setting.log.clone();
+        let spawned = self.setting.host.spawn(spec.clone(), log, Role::Main).await;
+        let child = spawned.map_err(|error| error.to_string())?;
+        self.tell_start(&child, reason);
+        self.child = Some(Current {
+            child,
+            spec,
+            leader_ended: false,
+            silent: false,
+            killing: false,
+            asked_at: None,
+        });
+        Ok(())
+    }
+
+    /// Makes known that the process has been started.
+    pub(super) fn tell_start(&self, child: &Child, reason: StartReason) {
+        let (id, pid, port) = (child.id, child.pid, self.setting.launch.port());
         self.setting.publish.send_modify(|status| {
             status.child = Some(id);
             status.pid = Some(pid);
@@ -78,14 +99,5 @@ impl Supervisor {
             port,
             reason: reason.as_str().to_owned(),
         });
-        self.child = Some(Current {
-            child,
-            spec,
-            leader_ended: false,
-            silent: false,
-            killing: false,
-            asked_at: None,
-        });
-        Ok(())
     }
 }

@@ -14,8 +14,8 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::host::{
-    BoxFuture, Child, ChildId, Depth, Exit, Log, Member, ProcessHost, SignalError, SpawnError, SpawnSpec,
-    Usage,
+    BoxFuture, Child, ChildId, Depth, Exit, Log, Member, Note, ProcessHost, Role, SignalError, SpawnError,
+    SpawnSpec, Usage,
 };
 
 #[derive(Debug)]
@@ -98,7 +98,23 @@ impl FakeHost {
 }
 
 impl ProcessHost for FakeHost {
-    fn spawn(&self, spec: SpawnSpec, _: Log) -> BoxFuture<'_, Result<Child, SpawnError>> {
+    fn open_log(&self, most_lines: usize) -> Log {
+        Log::new(1, most_lines)
+    }
+
+    fn reopen_log(&self, id: u64, most_lines: usize) -> Log {
+        Log::new(id, most_lines)
+    }
+
+    fn close_log(&self, _: &Log) {}
+
+    fn note(&self, _: Vec<Note>) {}
+
+    fn settled(&self) -> BoxFuture<'static, ()> {
+        Box::pin(std::future::ready(()))
+    }
+
+    fn spawn(&self, spec: SpawnSpec, _: Log, _: Role) -> BoxFuture<'_, Result<Child, SpawnError>> {
         Box::pin(async move {
             tokio::time::sleep(self.spawn_takes).await;
             if spec.command.contains("broken") {

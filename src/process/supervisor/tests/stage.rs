@@ -76,6 +76,7 @@ pub fn launch_of(release_id: &str, fields: Value) -> Launch {
     let scope = Scope {
         application: "stage".to_owned(),
         release_id: release_id.to_owned(),
+        instance: 1,
         release_path: std::env::temp_dir(),
         revision: "v1".to_owned(),
         ports: BTreeMap::new(),

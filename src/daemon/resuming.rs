@@ -1,0 +1,151 @@
+//! An engine that goes on where the one before it stopped.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use thiserror::Error;
+
+use super::deploy::Interrupted;
+use super::noting::{BOOK_KEY, BookNote};
+use super::standing::Standing;
+use super::{Book, Engine, Start};
+use crate::host::{Heir, Legacy, ProcessHost, Unreadable};
+use crate::process::ManagedProcess;
+use crate::release::lifecycle::Phase;
+use crate::release::ports::PortBook;
+use crate::release::{Release, Surroundings, stop_all};
+
+/// Why an engine cannot go on where the one before stopped.
+#[derive(Debug, Error)]
+pub enum ResumeError {
+    /// What that noted cannot be read.
+    #[error("cannot go on where the engine before stopped: {0}")]
+    Notes(#[from] Unreadable),
+    /// The system refuses threads or descriptors.
+    #[error("cannot start the proxy: {0}")]
+    Proxy(#[from] std::io::Error),
+}
+
+impl Engine {
+    /// Goes on where an earlier engine stopped, if `legacy` tells of one that had come to serve; the config in `start` is
+    /// then the noted one.
+    pub fn resume(start: Start, mut legacy: Legacy) -> Result<Engine, ResumeError> {
+        let Some(note) = legacy.find::<BookNote>(BOOK_KEY)? else {
+            return Ok(Engine::start(start)?);
+        };
+        let BookNote {
+            config,
+            releases,
+            active,
+            activations,
+            instances,
+            kept_ports,
+            services,
+            singletons,
+            orphans,
+            closing,
+        } = note;
+        let surroundings = Surroundings {
+            host: &start.host,
+            events: &start.events,
+            environment: &Arc::new(start.environment.clone()),
+        };
+        let releases = Release::resume_all(&mut legacy, &surroundings, &releases)?;
+        let mut stand = |list: Vec<(String, u64)>| -> Result<Vec<Standing>, Unreadable> {
+            let resume = |(id, number): (String, u64)| {
+                let process = ManagedProcess::resume(
+                    surroundings.host.clone(),
+                    surroundings.events.clone(),
+                    number,
+                    &mut legacy,
+                    surroundings.environment,
+                )?;
+                Ok(Standing { id, process })
+            };
+            list.into_iter().map(resume).collect()
+        };
+        let (services, singletons) = (stand(services)?, stand(singletons)?);
+        let ports = reserved_ports(&releases, &kept_ports);
+        let book = Book {
+            releases,
+            active,
+            activations,
+            services,
+            singletons,
+            ports,
+            instances,
+            kept_ports,
+        };
+        let start = Start { config, ..start };
+        end_strangers(&start.host, std::mem::take(&mut legacy.children));
+        let engine = Engine::with(start, book)?;
+        *engine.recorded() = orphans;
+        engine.note_book(&engine.book());
+        engine.go_on(&legacy, closing)?;
+        Ok(engine)
+    }
+
+    fn go_on(&self, legacy: &Legacy, closing: bool) -> Result<(), Unreadable> {
+        let interrupted = Interrupted::find(self, legacy)?;
+        let releases = self.book().releases.clone();
+        for release in &releases {
+            self.follow_to_its_end(release);
+            if interrupted
+                .as_ref()
+                .is_some_and(|deploy| deploy.concerns(release))
+            {
+                continue;
+            }
+            match release.phase() {
+                // It was made in the very moment in which the engine ended.
+                Phase::Starting => drop(tokio::spawn({
+                    let release = release.clone();
+                    async move { release.undo().await }
+                })),
+                Phase::Returning | Phase::Superseded => release.retired(&self.config()),
+                _ => {}
+            }
+        }
+        if let Some(deploy) = interrupted {
+            let mut book = self.book();
+            deploy.ports().for_each(|(id, port)| book.ports.enter(*port, id));
+            drop(book);
+            let description = deploy.description();
+            match self.inner.turn.take(&description, None) {
+                Ok(held) => drop(tokio::spawn(deploy.conclude(held))),
+                // Nobody can have it in an engine that has just begun.
+                Err(_) => deploy.forget(),
+            }
+        } else if self.book().active.is_none() {
+            // A stop of the active release may not have come to its singletons.
+            let singletons = self.book().singletons.clone();
+            tokio::spawn(async move { stop_all(singletons.iter().map(|one| &one.process)).await });
+        }
+        if closing {
+            let engine = self.clone();
+            tokio::spawn(async move { engine.shutdown().await });
+        }
+        Ok(())
+    }
+}
+
+fn reserved_ports(releases: &[Arc<Release>], kept: &BTreeMap<String, u16>) -> PortBook {
+    let mut book = PortBook::default();
+    for release in releases.iter().filter(|release| !release.phase().is_over()) {
+        let blueprint = release.blueprint();
+        for (id, port) in &blueprint.ports {
+            if blueprint.reserved.contains(port) {
+                book.enter(*port, id);
+            }
+        }
+    }
+    kept.iter().for_each(|(id, port)| book.enter(*port, id));
+    book
+}
+
+/// Children of processes that nobody knows any more: what they belonged to was over.
+fn end_strangers(host: &Arc<dyn ProcessHost>, children: Vec<Heir>) {
+    for heir in children {
+        crate::process::end_child(host.clone(), heir.child);
+    }
+}

@@ -1,0 +1,59 @@
+//! Descriptors on their way through a Unix socket, beside the bytes of the message they belong to.
+#![allow(
+    unsafe_code,
+    reason = "the system hands over received descriptors as bare numbers"
+)]
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice, IoSliceMut};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+use nix::cmsg_space;
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
+
+/// How many descriptors may come with one read; any more the system closes.
+const MOST_AT_ONCE: usize = 8;
+
+/// Reads bytes, and takes the descriptors that came with them. None of those is inherited by a program started later.
+pub(super) fn receive(
+    socket: BorrowedFd<'_>,
+    buffer: &mut [u8],
+    descriptors: &mut VecDeque<OwnedFd>,
+) -> io::Result<usize> {
+    let mut space = cmsg_space!([i32; MOST_AT_ONCE]);
+    let mut slices = [IoSliceMut::new(buffer)];
+    let received = recvmsg::<()>(
+        socket.as_raw_fd(),
+        &mut slices,
+        Some(&mut space),
+        MsgFlags::empty(),
+    )?;
+    let messages = received.cmsgs().into_iter().flatten();
+    for message in messages {
+        let ControlMessageOwned::ScmRights(numbers) = message else {
+            continue;
+        };
+        for number in numbers {
+            // SAFETY: the system has just opened this descriptor for us, and nobody else knows of it.
+            let descriptor = unsafe { OwnedFd::from_raw_fd(number) };
+            fcntl(&descriptor, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
+            descriptors.push_back(descriptor);
+        }
+    }
+    Ok(received.bytes)
+}
+
+/// Sends `bytes`, or the first of them, with a descriptor. Returns how many bytes went; the descriptor went with them.
+pub(super) fn send(socket: BorrowedFd<'_>, bytes: &[u8], descriptor: BorrowedFd<'_>) -> io::Result<usize> {
+    let numbers = [descriptor.as_raw_fd()];
+    let messages = [ControlMessage::ScmRights(&numbers)];
+    let sent = sendmsg::<()>(
+        socket.as_raw_fd(),
+        &[IoSlice::new(bytes)],
+        &messages,
+        MsgFlags::empty(),
+        None,
+    )?;
+    Ok(sent)
+}

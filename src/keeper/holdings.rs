@@ -1,0 +1,178 @@
+//! What the keeper holds for its engines: what must outlive each of them.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+
+use super::child::{Kept, News};
+use super::link::Link;
+use super::message::{Past, Refusal, ToEngine, VERSION};
+use crate::clock::Timestamp;
+use crate::host::{LogLine, Note, Ring, Role, SpawnSpec, Stream, launch};
+
+/// Everything a new engine is told.
+#[derive(Debug, Default)]
+pub(super) struct Holdings {
+    pub children: Vec<Kept>,
+    next_child: u64,
+    rings: BTreeMap<u64, Ring>,
+    notes: BTreeMap<String, String>,
+    listeners: BTreeMap<String, OwnedFd>,
+    /// The engine, while there is one.
+    pub link: Option<Link>,
+}
+
+impl Holdings {
+    /// Connects a new engine: it is told all there is.
+    pub fn connect(&mut self, socket: UnixStream, past: Past) -> io::Result<()> {
+        let mut link = Link::new(socket)?;
+        link.tell(&ToEngine::Hello { version: VERSION });
+        // A fresh socket takes the little there is before the notes at once.
+        if link.send().is_err() || link.has_unsent() {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        for (name, listener) in &self.listeners {
+            let name = name.clone();
+            link.pass(&ToEngine::Listener { name }, listener.as_fd())?;
+        }
+        for (key, text) in &self.notes {
+            let (key, text) = (key.clone(), text.clone());
+            link.tell(&ToEngine::Noted { key, text });
+        }
+        for (log, ring) in &self.rings {
+            let most_lines = ring.most_lines();
+            link.tell(&ToEngine::Log {
+                log: *log,
+                most_lines,
+            });
+            ring.all().for_each(|line| link.tell(&told(*log, line)));
+        }
+        for child in &self.children {
+            link.tell(&ToEngine::Kept {
+                child: child.id,
+                pid: child.kinship.leader,
+                token: child.kinship.token.clone(),
+                log: child.log,
+                role: child.role,
+            });
+            if let Some(exit) = child.exit {
+                link.tell(&ToEngine::Exited {
+                    child: child.id,
+                    exit,
+                });
+            }
+            if child.silent {
+                link.tell(&ToEngine::Silent { child: child.id });
+            }
+        }
+        link.tell(&ToEngine::Restored { past });
+        self.link = Some(link);
+        Ok(())
+    }
+
+    /// Lets `act` work on one child, and passes on what the child has to tell.
+    pub fn of(&mut self, at: usize, act: impl FnOnce(&mut Kept, &mut dyn FnMut(News))) {
+        let child = &mut self.children[at];
+        let mut outlet = Outlet {
+            child: child.id,
+            log: child.log,
+            rings: &mut self.rings,
+            link: self.link.as_mut(),
+        };
+        act(child, &mut |news| outlet.take(news));
+    }
+
+    pub fn spawn(&mut self, request: u64, spec: &SpawnSpec, log: u64, most_lines: usize, role: Role) {
+        let answer = match launch(spec) {
+            Ok(launched) => {
+                let (child, pid) = (self.next_child, launched.pid);
+                self.next_child += 1;
+                self.rings.entry(log).or_insert_with(|| Ring::new(most_lines));
+                self.children
+                    .push(Kept::new(child, log, role, launched, spec.token.clone()));
+                ToEngine::Spawned { request, child, pid }
+            }
+            Err(error) => ToEngine::SpawnFailed {
+                request,
+                reason: Refusal::from(&error),
+            },
+        };
+        self.tell(&answer);
+    }
+
+    pub fn forget(&mut self, child: u64) {
+        let Some(at) = self.children.iter().position(|kept| kept.id == child) else {
+            return;
+        };
+        let kept = self.children.swap_remove(at);
+        let mut outlet = Outlet {
+            child,
+            log: kept.log,
+            rings: &mut self.rings,
+            link: self.link.as_mut(),
+        };
+        kept.forget(&mut |news| outlet.take(news));
+        self.tell(&ToEngine::Forgotten { child });
+    }
+
+    pub fn close_log(&mut self, log: u64) {
+        self.rings.remove(&log);
+    }
+
+    pub fn note(&mut self, notes: Vec<Note>) {
+        for (key, text) in notes {
+            match text {
+                Some(text) => drop(self.notes.insert(key, text)),
+                None => drop(self.notes.remove(&key)),
+            }
+        }
+    }
+
+    pub fn hold(&mut self, name: String, listener: OwnedFd) {
+        self.listeners.insert(name, listener);
+    }
+
+    fn tell(&mut self, message: &ToEngine) {
+        if let Some(link) = &mut self.link {
+            link.tell(message);
+        }
+    }
+}
+
+/// Where the news of one child go: lines into its ring, and everything to the engine, if there is one.
+struct Outlet<'a> {
+    child: u64,
+    log: u64,
+    rings: &'a mut BTreeMap<u64, Ring>,
+    link: Option<&'a mut Link>,
+}
+
+impl Outlet<'_> {
+    fn take(&mut self, news: News) {
+        let child = self.child;
+        let message = match news {
+            News::Line(stream, line) => {
+                let Some(ring) = self.rings.get_mut(&self.log) else {
+                    return;
+                };
+                told(self.log, &ring.number(stream, line, Timestamp::now()))
+            }
+            News::Exited(exit) => ToEngine::Exited { child, exit },
+            News::Silent => ToEngine::Silent { child },
+        };
+        if let Some(link) = &mut self.link {
+            link.tell(&message);
+        }
+    }
+}
+
+fn told(log: u64, line: &LogLine) -> ToEngine {
+    ToEngine::Line {
+        log,
+        seq: line.seq,
+        at: line.at.as_ms(),
+        stderr: line.stream == Stream::Stderr,
+        line: line.line.clone(),
+    }
+}

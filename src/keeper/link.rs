@@ -1,0 +1,113 @@
+//! The keeper's end of the socket to one engine: messages and descriptors, in and out, without ever blocking.
+
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+
+use super::descriptors;
+use super::message::{Inbox, Malformed, ToEngine, ToKeeper, append};
+
+/// While more than this waits to be sent, the engine is behind.
+const MOST_UNSENT_BYTES: usize = 256 * 1024;
+
+/// The engine is gone, or cannot be understood.
+#[derive(Debug)]
+pub(super) struct Broken;
+
+#[derive(Debug)]
+pub(super) struct Link {
+    socket: UnixStream,
+    inbox: Inbox,
+    descriptors: VecDeque<OwnedFd>,
+    unsent: Vec<u8>,
+    sent: usize,
+}
+
+impl Link {
+    pub fn new(socket: UnixStream) -> io::Result<Link> {
+        socket.set_nonblocking(true)?;
+        Ok(Link {
+            socket,
+            inbox: Inbox::default(),
+            descriptors: VecDeque::new(),
+            unsent: Vec::new(),
+            sent: 0,
+        })
+    }
+
+    pub fn descriptor(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
+    pub fn has_unsent(&self) -> bool {
+        !self.unsent.is_empty()
+    }
+
+    /// Whether the engine takes in what it is told.
+    pub fn has_room(&self) -> bool {
+        self.unsent.len() - self.sent < MOST_UNSENT_BYTES
+    }
+
+    pub fn tell(&mut self, message: &ToEngine) {
+        append(message, &mut self.unsent);
+    }
+
+    /// Tells something with a descriptor. Only for a link that is new: nothing may wait to be sent before it.
+    pub fn pass(&mut self, message: &ToEngine, descriptor: BorrowedFd<'_>) -> io::Result<()> {
+        let mut frame = Vec::new();
+        append(message, &mut frame);
+        let sent = descriptors::send(self.socket.as_fd(), &frame, descriptor)?;
+        self.unsent.extend_from_slice(&frame[sent..]);
+        Ok(())
+    }
+
+    /// Reads what has come.
+    pub fn receive(&mut self) -> Result<(), Broken> {
+        let mut buffer = [0; 16 * 1024];
+        loop {
+            match descriptors::receive(self.socket.as_fd(), &mut buffer, &mut self.descriptors) {
+                Ok(0) => return Err(Broken),
+                Ok(count) => self.inbox.push(&buffer[..count]),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(_) => return Err(Broken),
+            }
+        }
+    }
+
+    /// The next message that has come whole. What cannot be read is passed over: an engine that talks nonsense once may
+    /// be right the next time.
+    pub fn next(&mut self) -> Result<Option<ToKeeper>, Broken> {
+        loop {
+            match self.inbox.take() {
+                None => return Ok(None),
+                Some(Ok(message)) => return Ok(Some(message)),
+                Some(Err(Malformed::Unknown(_))) => {}
+                Some(Err(Malformed::TooLong(_))) => return Err(Broken),
+            }
+        }
+    }
+
+    /// The descriptor that came with the message just read.
+    pub fn next_descriptor(&mut self) -> Option<OwnedFd> {
+        self.descriptors.pop_front()
+    }
+
+    /// Sends what can be sent.
+    pub fn send(&mut self) -> Result<(), Broken> {
+        while self.sent < self.unsent.len() {
+            match self.socket.write(&self.unsent[self.sent..]) {
+                Ok(count) => self.sent += count,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(_) => return Err(Broken),
+            }
+        }
+        self.unsent.clear();
+        // One burst must not cost its memory for ever.
+        self.unsent.shrink_to(MOST_UNSENT_BYTES);
+        self.sent = 0;
+        Ok(())
+    }
+}
