@@ -465,6 +465,8 @@ export interface Status {
   daemonRuntime: DaemonRuntime | null
   /** The release the daemon was started with; `null` when it was started without one. */
   bootstrap: Bootstrap | null
+  /** The process that does the daemon's work: how many ended before it in the middle of that, and how the last of them did. */
+  engine: {pid: number; restarts: number; exitCode: number | null; exitSignal: string | null}
   /** Processes that an earlier daemon left behind. */
   orphans: Orphan[]
   releases: ReleaseStatus[]

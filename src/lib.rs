@@ -30,3 +30,4 @@ pub mod config;
 pub mod clock;
 pub mod error;
 pub mod events;
+mod fail_point;

@@ -17,7 +17,7 @@ const FLOORS: &[&[&str]] = &[
     &["host"],
     &["config"],
     &["events"],
-    &["clock", "error"],
+    &["clock", "error", "fail_point"],
 ];
 
 /// Files that belong to no room.

@@ -1,9 +1,10 @@
 //! Accepting clients, and the order in which things end at a shutdown.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::Duration;
 
+use nix::sys::socket::{Shutdown, shutdown};
 use tokio::net::UnixListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -79,7 +80,9 @@ impl Server {
                 Some(_) = sessions.join_next() => {}
             }
         }
-        // Nobody new from here on; those who are connected may watch the end.
+        // Nobody new from here on, also not in the queue of the handle that the keeper holds; those who are connected may
+        // watch the end.
+        let _ = shutdown(self.listener.as_raw_fd(), Shutdown::Both);
         drop(self.listener);
         engine.shutdown().await;
         self.socket.remove();

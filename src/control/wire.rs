@@ -8,7 +8,7 @@ use crate::daemon::status::{ProcessStatus, ReleaseStatus};
 use crate::daemon::{Deployed, EngineError, ProcessLogs, Status};
 use crate::error::ErrorCode;
 use crate::events::Event;
-use crate::host::Resident;
+use crate::host::{Exit, Resident};
 use crate::process::LogLine;
 use crate::release::{Detail, Step};
 
@@ -114,6 +114,12 @@ pub fn status(status: &Status) -> Value {
         },
         "daemonRuntime": null,
         "bootstrap": null,
+        "engine": {
+            "pid": status.engine.pid,
+            "restarts": status.engine.restarts,
+            "exitCode": status.engine.last_exit.and_then(Exit::code),
+            "exitSignal": status.engine.last_exit.and_then(Exit::signal_name),
+        },
         "orphans": status.orphans.iter().map(orphan).collect::<Vec<_>>(),
         "releases": status.releases.iter().map(release).collect::<Vec<_>>(),
         "services": status.services.iter().map(standing).collect::<Vec<_>>(),

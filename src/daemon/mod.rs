@@ -5,7 +5,6 @@
 mod deploy;
 mod drain;
 mod error;
-mod fail_point;
 mod logs;
 mod noting;
 mod request;

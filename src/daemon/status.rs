@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use super::Engine;
 use super::state::Record;
-use crate::host::{BoxFuture, ChildId, Usage};
+use crate::host::{BoxFuture, ChildId, Exit, Usage};
 use crate::process::{self, Identity, LogLine, ManagedProcess};
 use crate::release::Release;
 use crate::release::lifecycle::Life;
@@ -24,6 +24,8 @@ pub struct Status {
     pub proxy: SocketAddr,
     /// The host part of where it forwards to.
     pub upstream_host: String,
+    /// The engines of this daemon.
+    pub engine: EngineStatus,
     /// What an earlier daemon left over and is still alive.
     pub orphans: Vec<Record>,
     /// Known releases, oldest first.
@@ -32,6 +34,17 @@ pub struct Status {
     pub services: Vec<ProcessStatus>,
     /// Singletons, in the order they were started.
     pub singletons: Vec<ProcessStatus>,
+}
+
+/// The process that does the daemon's work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EngineStatus {
+    /// Its pid.
+    pub pid: u32,
+    /// How many ended before it in the middle of their work.
+    pub restarts: u32,
+    /// How the last of them ended.
+    pub last_exit: Option<Exit>,
 }
 
 /// One release at one moment.
@@ -111,6 +124,11 @@ impl Engine {
             control_path: config.control.path.clone(),
             proxy: self.inner.proxy.local_address(),
             upstream_host: config.proxy.upstream_host.clone(),
+            engine: EngineStatus {
+                pid: std::process::id(),
+                restarts: self.inner.past.ends,
+                last_exit: self.inner.past.last,
+            },
             orphans,
             releases: book
                 .releases

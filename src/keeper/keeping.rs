@@ -123,10 +123,13 @@ impl Keeper {
 
     fn start_engine(&mut self, attendance: &mut impl Attendance) -> Result<(), Next> {
         self.departure = Departure::BeforeReady;
-        attendance
+        let (socket, past) = attendance
             .start_engine()
-            .and_then(|(socket, past)| self.holdings.connect(socket, past))
-            .map_err(|error| attendance.engine_is_refused(error))
+            .map_err(|error| attendance.engine_is_refused(error))?;
+        self.holdings.connect(socket, past).map_err(|_| {
+            // It ended before it had heard anything.
+            attendance.engine_is_gone(self.departure, &self.leaders())
+        })
     }
 
     fn serve_engine(&mut self, attendance: &mut impl Attendance) -> Result<(), Next> {

@@ -3,9 +3,12 @@
 use std::time::{Duration, Instant};
 
 /// An engine that served for so long was a good one.
-const GOOD_SERVICE: Duration = Duration::from_millis(250);
+const GOOD_SERVICE: Duration = Duration::from_millis(50);
 
-/// The first pause, after the second engine in a row that was no good; doubled with each further one.
+/// So many engines in a row that are no good are bad luck: their successors are started at once.
+const BAD_LUCK: u32 = 2;
+
+/// The first pause; doubled with each further engine that is no good.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
 /// The longest pause.
@@ -35,8 +38,8 @@ impl Patience {
             _ => self.short_lived += 1,
         }
         match self.short_lived {
-            0 | 1 => Duration::ZERO,
-            several => (FIRST_PAUSE * (1 << (several - 2).min(16))).min(LONGEST_PAUSE),
+            few if few <= BAD_LUCK => Duration::ZERO,
+            many => (FIRST_PAUSE * (1 << (many - BAD_LUCK - 1).min(16))).min(LONGEST_PAUSE),
         }
     }
 
@@ -55,14 +58,14 @@ mod tests {
         let mut patience = Patience::default();
         let start = Instant::now();
         let pauses: Vec<u128> = (0..9).map(|_| patience.gone(start).as_millis()).collect();
-        assert_eq!(pauses, [0, 100, 200, 400, 800, 1600, 3200, 5000, 5000]);
+        assert_eq!(pauses, [0, 0, 100, 200, 400, 800, 1600, 3200, 5000]);
         patience.ready(start);
         assert_eq!(patience.gone(start + GOOD_SERVICE), Duration::ZERO);
         assert_eq!(patience.short_lived(), 0);
-        patience.ready(start);
-        assert_eq!(patience.gone(start), Duration::ZERO);
-        patience.ready(start);
-        assert_eq!(patience.gone(start), FIRST_PAUSE);
+        for pause in [Duration::ZERO, Duration::ZERO, FIRST_PAUSE] {
+            patience.ready(start);
+            assert_eq!(patience.gone(start), pause);
+        }
         for _ in 0..100 {
             patience.gone(start);
         }

@@ -356,7 +356,8 @@ impl Supervisor {
             process_id,
             release_id,
             pid,
-            after_ms: u64::try_from(after.as_millis()).unwrap_or(u64::MAX),
+            // The moment is kept in whole milliseconds, so it may come a fraction early.
+            after_ms: u64::try_from(after.as_micros().div_ceil(1000)).unwrap_or(u64::MAX),
         });
         // Sent again at every look until nobody is left.
         let _ = self.setting.host.signal(id, Signal::SIGKILL);

@@ -7,6 +7,7 @@ mod crashing;
 mod crossing;
 mod deploying;
 mod draining;
+mod engine;
 mod environment;
 mod failing;
 mod load;

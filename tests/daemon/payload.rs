@@ -73,6 +73,7 @@ fn the_payload_has_every_documented_field() {
             "proxy",
             "daemonRuntime",
             "bootstrap",
+            "engine",
             "orphans",
             "releases",
             "services",

@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::fail_point;
 use super::request::Naming;
 use super::sequence::{Next, Outcome, Sequence};
 use super::turn::{Cancel, Held};
@@ -19,6 +18,7 @@ use super::{DeployFailure, DeployRequest, Engine, EngineError, RollbackRequest};
 use crate::clock::Timestamp;
 use crate::config::Config;
 use crate::events::Milestone;
+use crate::fail_point;
 use crate::process::{ManagedProcess, StartReason};
 use crate::release::lifecycle::Phase;
 use crate::release::{Cause, DeployPhase, Failure, Progress, Release, stop_all};

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use super::Deploy;
 use crate::config::{ProcessDefinition, check_reload};
-use crate::daemon::fail_point;
 use crate::daemon::request::pin;
 use crate::daemon::standing::{Standing, services, singletons};
 use crate::events::Milestone;
+use crate::fail_point;
 use crate::process::{Condition, Launch, ManagedProcess, Scope, StartReason};
 use crate::release::{Cause, DeployPhase, Failure, Release, start, tell_started};
 

@@ -1,0 +1,166 @@
+//! An engine that dies in the middle of a deploy or a rollback: what was not switched is undone, what was is finished.
+
+use serde_json::{Value, json};
+
+use super::{die_at, has_died, mortal, running};
+use crate::support::{Daemon, Process, Setup, wait_until};
+
+/// The points before the switch is acknowledged, and those after it.
+const BEFORE: [&str; 14] = [
+    "before config",
+    "after config",
+    "before ports",
+    "after ports",
+    "before services",
+    "after services",
+    "before companions",
+    "after companions",
+    "before proxied",
+    "after proxied",
+    "before health",
+    "after health",
+    "before switch",
+    "between acknowledgements",
+];
+const AFTER: [&str; 6] = [
+    "switch acknowledged",
+    "after switch",
+    "before singletons",
+    "before a singleton is replaced",
+    "after singletons",
+    "after retire",
+];
+
+/// A singleton that never runs twice, or says so.
+fn exclusive(id: &str) -> Process {
+    Process::singleton(id).running(&format!(
+        "mkdir ../{id}-lock || touch ../doubled; trap 'rmdir ../{id}-lock; exit' TERM; while :; do sleep 0.01; done"
+    ))
+}
+
+fn started() -> Daemon {
+    let setup = Setup::with_web()
+        .process(Process::companion("worker"))
+        .process(Process::service("broker"))
+        .process(exclusive("first"))
+        .process(exclusive("second"));
+    let daemon = mortal(setup).start();
+    daemon.deploy("v1").succeeds();
+    daemon
+}
+
+/// The daemon is as it should be, with `active` in service and nothing else.
+fn is_sound(daemon: &Daemon, active: &str, point: &str) {
+    wait_until("nothing is under way any more", || {
+        let status = daemon.status();
+        let releases = status["releases"].as_array().expect("a list").clone();
+        let rests = |release: &Value| match release["state"].as_str() {
+            Some("active") => true,
+            Some(state) => ["stopped", "failed"].contains(&state),
+            None => false,
+        };
+        // A deploy that is brought to its end has the turn until then.
+        releases.iter().all(rests)
+            && running(&status).len() == 5
+            && daemon.living().len() == 5
+            && status["singletons"][1]["process"]["releaseId"] == active
+    });
+    let status = daemon.status();
+    assert_eq!(status["activeReleaseId"], active, "{point}");
+    let releases = status["releases"].as_array().expect("a list");
+    let is_active = |release: &&Value| release["state"] == "active";
+    assert_eq!(
+        releases.iter().filter(is_active).count(),
+        1,
+        "{point}: {releases:#?}"
+    );
+    for singleton in status["singletons"].as_array().expect("a list") {
+        assert_eq!(singleton["process"]["state"], "running", "{point}");
+        assert_eq!(singleton["process"]["releaseId"], active, "{point}");
+    }
+    assert_eq!(daemon.get("/").body, active, "{point}");
+    let doubled = daemon.folder().join("releases/doubled").exists();
+    assert!(!doubled, "{point}: a singleton ran twice");
+}
+
+#[test]
+fn a_deploy_that_was_not_switched_is_undone() {
+    let daemon = started();
+    let service = daemon.service("broker")["pid"].clone();
+    let singleton = daemon.singleton("first")["pid"].clone();
+    for (index, point) in BEFORE.into_iter().enumerate() {
+        die_at(&daemon, point);
+        let _broken = daemon.begin_deploy(&format!("n{index}"));
+        wait_until(point, || has_died(&daemon));
+        is_sound(&daemon, "v1", point);
+        let failed = daemon.events_of("deploy failed");
+        assert_eq!(failed.len(), index + 1, "{point}: {failed:#?}");
+        assert_eq!(daemon.service("broker")["pid"], service, "{point}");
+        assert_eq!(daemon.singleton("first")["pid"], singleton, "{point}");
+    }
+    assert!(!has_died_unnoticed(&daemon));
+    daemon.deploy("v2").succeeds();
+    is_sound(&daemon, "v2", "a deploy afterwards");
+}
+
+#[test]
+fn a_deploy_that_was_switched_is_finished() {
+    let daemon = started();
+    for (index, point) in AFTER.into_iter().enumerate() {
+        let id = format!("n{index}");
+        die_at(&daemon, point);
+        let _broken = daemon.begin_deploy(&id);
+        wait_until(point, || has_died(&daemon));
+        is_sound(&daemon, &id, point);
+        let finished = daemon.events_of("deploy finished");
+        assert_eq!(finished.len(), index + 2, "{point}: {finished:#?}");
+        let switched = daemon.events_of("traffic switched");
+        assert_eq!(switched.len(), index + 2, "{point}: {switched:#?}");
+    }
+    assert!(daemon.events_of("deploy failed").is_empty());
+    assert!(!has_died_unnoticed(&daemon));
+}
+
+#[test]
+fn a_rollback_is_undone_or_finished_too() {
+    let daemon = started();
+    daemon.deploy("v2").succeeds();
+    wait_until("v1 is over", || daemon.release("v1")["state"] == "stopped");
+    for point in BEFORE {
+        die_at(&daemon, point);
+        let mut client = daemon.client();
+        client.send(json!({ "command": "rollback" }));
+        wait_until(point, || has_died(&daemon));
+        is_sound(&daemon, "v2", point);
+    }
+    assert_eq!(daemon.events_of("rollback failed").len(), BEFORE.len());
+    let mut active = ["v1", "v2"].into_iter().cycle();
+    for point in AFTER {
+        die_at(&daemon, point);
+        let mut client = daemon.client();
+        client.send(json!({ "command": "rollback" }));
+        wait_until(point, || has_died(&daemon));
+        is_sound(&daemon, active.next().expect("it goes on"), point);
+    }
+    assert_eq!(daemon.events_of("rollback finished").len(), AFTER.len());
+}
+
+#[test]
+fn a_release_that_was_being_put_back_drains_on() {
+    let daemon = started();
+    let mut tunnel = daemon.wire();
+    tunnel.upgrade();
+    daemon.deploy("v2").succeeds();
+    die_at(&daemon, "after ports");
+    let mut client = daemon.client();
+    client.send(json!({ "command": "rollback" }));
+    wait_until("the engine died", || has_died(&daemon));
+    assert!(tunnel.is_cut());
+    is_sound(&daemon, "v2", "a put-back");
+}
+
+/// Whether the last engine was one more than were meant to die.
+fn has_died_unnoticed(daemon: &Daemon) -> bool {
+    let restarted = daemon.events_of("engine restarted");
+    restarted.iter().any(|event| event["exitSignal"] != "SIGKILL")
+}

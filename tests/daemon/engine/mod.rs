@@ -1,0 +1,53 @@
+//! An engine that is killed, and the next one that goes on as if nothing had happened.
+
+mod absence;
+mod deploys;
+mod load;
+mod states;
+
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use crate::support::{Daemon, Setup, send, wait_for};
+
+/// A setup whose engine can be told to die at a point it comes to.
+fn mortal(setup: Setup) -> Setup {
+    let file = setup.folder().join("fail-point").display().to_string();
+    setup.env("ROLLBRIDGE_TEST_FAIL_POINT_FILE", &file)
+}
+
+/// Has the engine die once it comes to `point`.
+fn die_at(daemon: &Daemon, point: &str) {
+    std::fs::write(daemon.folder().join("fail-point"), point).expect("the folder is ours");
+}
+
+fn has_died(daemon: &Daemon) -> bool {
+    !daemon.folder().join("fail-point").exists()
+}
+
+/// Kills the engine, and waits until another one answers.
+fn kill_engine(daemon: &Daemon) {
+    let engine = wait_for("there is an engine", || daemon.engine());
+    send(engine, Signal::SIGKILL);
+    wait_for("another engine is there", || {
+        daemon.engine().filter(|pid| *pid != engine)
+    });
+    daemon.status();
+}
+
+/// What is running, by id, with its pid: of every release, service and singleton.
+fn running(status: &Value) -> Vec<(String, i64)> {
+    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    let mut processes: Vec<Value> = Vec::new();
+    for release in list(&status["releases"]) {
+        processes.extend(list(&release["processes"]));
+    }
+    for standing in list(&status["services"])
+        .into_iter()
+        .chain(list(&status["singletons"]))
+    {
+        processes.push(standing["process"].clone());
+    }
+    let pid = |process: &Value| Some((process["id"].as_str()?.to_owned(), process["pid"].as_i64()?));
+    processes.iter().filter_map(pid).collect()
+}
