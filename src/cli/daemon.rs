@@ -77,7 +77,7 @@ pub(super) async fn run(file: &ConfigFile, options: &EngineOptions) -> Result<()
         past: left.past,
     };
     let served = serve(start, left, host).await;
-    log.finish();
+    log.finish().await;
     served
 }
 

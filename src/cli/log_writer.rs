@@ -2,12 +2,14 @@
 
 use std::io::Write;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, TrySendError, sync_channel};
 use std::time::Duration;
+
+use tokio::sync::mpsc;
 
 use crate::control::wire;
 use crate::events::Event;
-use crate::host::{Legacy, ProcessHost, note_of};
+use crate::host::{BoxFuture, Legacy, ProcessHost, note_of};
 
 /// The key of the note that tells how many events have been written.
 const LOGGED_KEY: &str = "logged";
@@ -18,29 +20,39 @@ const WAITING_LINES: usize = 10_000;
 /// How long the last lines may take at the end.
 const LAST_LINES: Duration = Duration::from_secs(1);
 
-/// Writes events on a thread of its own.
-#[derive(Debug)]
+/// Writes events on a thread of its own, each once it is safe from the end of this engine.
 pub(super) struct LogWriter {
+    host: Arc<dyn ProcessHost>,
     /// None is the end.
-    lines: SyncSender<Option<Arc<Event>>>,
+    waiting: mpsc::UnboundedSender<Option<(Arc<Event>, BoxFuture<'static, ()>)>>,
     done: Receiver<()>,
 }
 
 impl LogWriter {
-    /// Starts the thread.
+    /// Starts the thread. Must be called inside a tokio runtime.
     pub fn start(host: Arc<dyn ProcessHost>) -> std::io::Result<LogWriter> {
-        let (lines, waiting) = sync_channel::<Option<Arc<Event>>>(WAITING_LINES);
+        let (lines, to_be_written) = sync_channel::<Arc<Event>>(WAITING_LINES);
         let (finished, done) = sync_channel(1);
+        let notes = host.clone();
         std::thread::Builder::new()
             .name("log-writer".to_owned())
             .spawn(move || {
-                while let Ok(Some(event)) = waiting.recv() {
+                while let Ok(event) = to_be_written.recv() {
                     write_line(&event);
-                    host.note(vec![note_of(LOGGED_KEY.to_owned(), &event.seq)]);
+                    notes.note(vec![note_of(LOGGED_KEY.to_owned(), &event.seq)]);
                 }
                 let _ = finished.send(());
             })?;
-        Ok(LogWriter { lines, done })
+        let (waiting, mut queue) = mpsc::unbounded_channel::<Option<(Arc<Event>, BoxFuture<'static, ()>)>>();
+        tokio::spawn(async move {
+            while let Some(Some((event, settled))) = queue.recv().await {
+                settled.await;
+                match lines.try_send(event) {
+                    Ok(()) | Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {}
+                }
+            }
+        });
+        Ok(LogWriter { host, waiting, done })
     }
 
     /// Writes what an earlier engine had recorded and not yet written.
@@ -54,18 +66,20 @@ impl LogWriter {
 
     /// Where events go in.
     pub fn sink(&self) -> impl Fn(&Arc<Event>) + Send + Sync + use<> {
-        let lines = self.lines.clone();
-        move |event| match lines.try_send(Some(event.clone())) {
-            Ok(()) | Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {}
+        let (waiting, host) = (self.waiting.clone(), self.host.clone());
+        move |event| {
+            // At the very end there is nobody any more who would write.
+            let _ = waiting.send(Some((event.clone(), host.settled())));
         }
     }
 
     /// Waits for the lines so far, not for ever.
-    pub fn finish(self) {
-        // Said, not shown by dropping the senders: tasks that nobody runs any more may still hold a sink. Where the
-        // queue is full, stdout is blocked and the wait below runs out.
-        let _ = self.lines.try_send(None);
-        let _ = self.done.recv_timeout(LAST_LINES);
+    pub async fn finish(self) {
+        // Said, not shown by dropping the senders: tasks that nobody runs any more may still hold a sink.
+        let _ = self.waiting.send(None);
+        let wait = move || self.done.recv_timeout(LAST_LINES).is_ok();
+        // It fails only while the runtime goes down.
+        let _ = tokio::task::spawn_blocking(wait).await;
     }
 }
 

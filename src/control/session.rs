@@ -36,6 +36,7 @@ impl From<io::Error> for Left {
 #[derive(Debug)]
 pub(super) struct Client {
     stream: BufReader<UnixStream>,
+    engine: Engine,
     /// Turns true once everything is stopped and the socket's file is gone.
     socket_gone: watch::Receiver<bool>,
 }
@@ -51,6 +52,7 @@ pub(super) async fn serve(stream: UnixStream, engine: Engine, socket_gone: watch
     let mut ending = socket_gone.clone();
     let mut client = Client {
         stream: BufReader::new(stream),
+        engine: engine.clone(),
         socket_gone,
     };
     loop {
@@ -118,10 +120,11 @@ impl Client {
         }
     }
 
-    /// Sends one line.
+    /// Sends one line, once whatever it tells of is safe from the end of this engine.
     pub async fn send(&mut self, line: &Map<String, Value>) -> Result<(), Left> {
         let mut bytes = serde_json::to_vec(line).map_err(io::Error::from)?;
         bytes.push(b'\n');
+        self.engine.settled().await;
         self.stream.write_all(&bytes).await?;
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -37,7 +38,16 @@ pub(super) struct BookNote {
     pub closing: bool,
 }
 
+/// How long is waited for a keeper that does not take its notes.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 impl Engine {
+    /// Waits until everything that has happened is noted. Nothing is told to anybody before that.
+    pub async fn settled(&self) {
+        // A keeper that is halted holds nobody up for ever.
+        let _ = tokio::time::timeout(PATIENCE, self.inner.host.settled()).await;
+    }
+
     /// Notes how the books stand.
     pub(super) fn note_book(&self, book: &Book) {
         self.inner.host.note(vec![self.book_note(book)]);

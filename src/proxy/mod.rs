@@ -163,7 +163,7 @@ impl Proxy {
         for acknowledgement in acknowledgements {
             // A worker that is gone takes no requests, so there is nothing to wait for.
             let _ = acknowledgement.await;
-            crate::fail_point::reached("between acknowledgements");
+            crate::fail_point::reached("between acknowledgements").await;
         }
     }
 

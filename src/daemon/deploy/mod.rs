@@ -205,9 +205,9 @@ impl Deploy {
         while let Next::Perform(phase) = next {
             self.phase = phase;
             self.note();
-            fail_point::reached(&format!("before {}", phase.as_str()));
+            fail_point::reached(&format!("before {}", phase.as_str())).await;
             let performed = self.perform_unless_cancelled(phase).await;
-            fail_point::reached(&format!("after {}", phase.as_str()));
+            fail_point::reached(&format!("after {}", phase.as_str())).await;
             let failure = performed.err();
             next = sequence.next(match &failure {
                 None => Outcome::Done,
@@ -226,7 +226,7 @@ impl Deploy {
             }
         }
         self.retire(previous.as_ref());
-        fail_point::reached("after retire");
+        fail_point::reached("after retire").await;
         self.record_finished(Some(begun.elapsed()));
         let release_id = self.naming.id;
         let previous_release_id = previous.as_ref().map(|release| release.key().id.clone());

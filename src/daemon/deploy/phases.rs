@@ -156,7 +156,7 @@ impl Deploy {
         }
         // Not told to anybody before it is certain.
         self.engine.inner.host.settled().await;
-        fail_point::reached("switch acknowledged");
+        fail_point::reached("switch acknowledged").await;
         self.take_office(&release);
         self.progress
             .tell(DeployPhase::Switch, format!("traffic is on {}", key.id));
@@ -228,7 +228,7 @@ impl Deploy {
                 process
             }
         };
-        fail_point::reached("before a singleton is replaced");
+        fail_point::reached("before a singleton is replaced").await;
         // One task owns the process, so the old one has no live member left before the new one is spawned.
         process
             .restart(self.reason)

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{die_at, has_died, mortal, running};
+use super::{die_at, mortal, running};
 use crate::support::{Daemon, Process, Setup, wait_until};
 
 /// The points before the switch is acknowledged, and those after it.
@@ -36,6 +36,10 @@ fn exclusive(id: &str) -> Process {
     Process::singleton(id).running(&format!(
         "mkdir ../{id}-lock || touch ../doubled; trap 'rmdir ../{id}-lock; exit' TERM; while :; do sleep 0.01; done"
     ))
+}
+
+fn rollback() -> Value {
+    json!({ "command": "rollback" })
 }
 
 fn started() -> Daemon {
@@ -89,12 +93,15 @@ fn a_deploy_that_was_not_switched_is_undone() {
     let service = daemon.service("broker")["pid"].clone();
     let singleton = daemon.singleton("first")["pid"].clone();
     for (index, point) in BEFORE.into_iter().enumerate() {
-        die_at(&daemon, point);
-        let _broken = daemon.begin_deploy(&format!("n{index}"));
-        wait_until(point, || has_died(&daemon));
+        let told = || daemon.events_of("deploy failed").len();
+        // At once: what was noted last is lost with the engine, and has not been done then.
+        die_at(&daemon, point, daemon.deploy_request(&format!("a{index}")));
         is_sound(&daemon, "v1", point);
-        let failed = daemon.events_of("deploy failed");
-        assert_eq!(failed.len(), index + 1, "{point}: {failed:#?}");
+        let before = told();
+        let settled = format!("{point}, settled");
+        die_at(&daemon, &settled, daemon.deploy_request(&format!("n{index}")));
+        is_sound(&daemon, "v1", point);
+        wait_until("the failure is told", || told() == before + 1);
         assert_eq!(daemon.service("broker")["pid"], service, "{point}");
         assert_eq!(daemon.singleton("first")["pid"], singleton, "{point}");
     }
@@ -108,12 +115,10 @@ fn a_deploy_that_was_switched_is_finished() {
     let daemon = started();
     for (index, point) in AFTER.into_iter().enumerate() {
         let id = format!("n{index}");
-        die_at(&daemon, point);
-        let _broken = daemon.begin_deploy(&id);
-        wait_until(point, || has_died(&daemon));
+        die_at(&daemon, point, daemon.deploy_request(&id));
         is_sound(&daemon, &id, point);
-        let finished = daemon.events_of("deploy finished");
-        assert_eq!(finished.len(), index + 2, "{point}: {finished:#?}");
+        let finished = || daemon.events_of("deploy finished").len();
+        wait_until("it is told to be finished", || finished() == index + 2);
         let switched = daemon.events_of("traffic switched");
         assert_eq!(switched.len(), index + 2, "{point}: {switched:#?}");
     }
@@ -127,22 +132,19 @@ fn a_rollback_is_undone_or_finished_too() {
     daemon.deploy("v2").succeeds();
     wait_until("v1 is over", || daemon.release("v1")["state"] == "stopped");
     for point in BEFORE {
-        die_at(&daemon, point);
-        let mut client = daemon.client();
-        client.send(json!({ "command": "rollback" }));
-        wait_until(point, || has_died(&daemon));
+        die_at(&daemon, &format!("{point}, settled"), rollback());
         is_sound(&daemon, "v2", point);
     }
-    assert_eq!(daemon.events_of("rollback failed").len(), BEFORE.len());
+    let told = |message: &str| daemon.events_of(message).len();
+    wait_until("each is told", || told("rollback failed") == BEFORE.len());
     let mut active = ["v1", "v2"].into_iter().cycle();
     for point in AFTER {
-        die_at(&daemon, point);
-        let mut client = daemon.client();
-        client.send(json!({ "command": "rollback" }));
-        wait_until(point, || has_died(&daemon));
+        die_at(&daemon, point, rollback());
         is_sound(&daemon, active.next().expect("it goes on"), point);
     }
-    assert_eq!(daemon.events_of("rollback finished").len(), AFTER.len());
+    wait_until("each is told to be finished", || {
+        told("rollback finished") == AFTER.len()
+    });
 }
 
 #[test]
@@ -151,10 +153,7 @@ fn a_release_that_was_being_put_back_drains_on() {
     let mut tunnel = daemon.wire();
     tunnel.upgrade();
     daemon.deploy("v2").succeeds();
-    die_at(&daemon, "after ports");
-    let mut client = daemon.client();
-    client.send(json!({ "command": "rollback" }));
-    wait_until("the engine died", || has_died(&daemon));
+    die_at(&daemon, "after ports", rollback());
     assert!(tunnel.is_cut());
     is_sound(&daemon, "v2", "a put-back");
 }

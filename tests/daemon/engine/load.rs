@@ -111,24 +111,16 @@ fn only_what_is_in_flight_is_lost() {
         "{broken} broken connections: more than one per client and kill"
     );
     let answers = ledger.answers.lock().unwrap();
-    let mut pauses: Vec<Duration> = kills
-        .iter()
-        .map(|kill| {
-            let next = answers.iter().filter(|at| *at > kill).min();
-            // The first one may have been on its way already: what counts is the longest silence soon after.
-            let soon = *kill + Duration::from_secs(2);
-            let mut times: Vec<Instant> = answers
-                .iter()
-                .filter(|at| *at > kill && **at < soon)
-                .copied()
-                .collect();
+    let mut pauses: Vec<Duration> = (0..KILLS)
+        .map(|index| {
+            // The first answers may have been on their way already: what counts is the longest silence before the next.
+            let until = kills.get(index + 1).copied();
+            let within = |at: &&Instant| **at > kills[index] && until.is_none_or(|until| **at < until);
+            let mut times: Vec<Instant> = answers.iter().filter(within).copied().collect();
+            times.push(kills[index]);
             times.sort_unstable();
-            let gap = times
-                .windows(2)
-                .map(|two| two[1] - two[0])
-                .max()
-                .unwrap_or_default();
-            gap.max(next.map_or(Duration::MAX, |at| *at - *kill))
+            let gaps = times.windows(2).map(|two| two[1] - two[0]);
+            gaps.max().unwrap_or(Duration::MAX)
         })
         .collect();
     pauses.sort_unstable();

@@ -8,7 +8,7 @@ mod states;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::support::{Daemon, Setup, send, wait_for};
+use crate::support::{Daemon, Setup, send, wait_for, wait_until};
 
 /// A setup whose engine can be told to die at a point it comes to.
 fn mortal(setup: Setup) -> Setup {
@@ -16,13 +16,17 @@ fn mortal(setup: Setup) -> Setup {
     setup.env("ROLLBRIDGE_TEST_FAIL_POINT_FILE", &file)
 }
 
-/// Has the engine die once it comes to `point`.
-fn die_at(daemon: &Daemon, point: &str) {
-    std::fs::write(daemon.folder().join("fail-point"), point).expect("the folder is ours");
-}
-
-fn has_died(daemon: &Daemon) -> bool {
-    !daemon.folder().join("fail-point").exists()
+/// Has the engine die once it comes to `point` in the course of `what`, and waits for the next one.
+fn die_at(daemon: &Daemon, point: &str, what: Value) {
+    let file = daemon.folder().join("fail-point");
+    let engine = wait_for("there is an engine", || daemon.engine());
+    std::fs::write(&file, point).expect("the folder is ours");
+    let mut client = daemon.client();
+    client.send(what);
+    wait_until(point, || !file.exists());
+    wait_until("another engine is there", || {
+        daemon.engine().is_some_and(|pid| pid != engine)
+    });
 }
 
 /// Kills the engine, and waits until another one answers.
