@@ -70,6 +70,8 @@ impl Server {
         let mut sessions = JoinSet::new();
         loop {
             tokio::select! {
+                // In this order: a socket that an engine before this one has shut down must not be asked for clients.
+                biased;
                 () = engine.closing() => break,
                 accepted = self.listener.accept() => match accepted {
                     Ok((stream, _)) => {

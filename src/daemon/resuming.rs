@@ -122,8 +122,7 @@ impl Engine {
             tokio::spawn(async move { stop_all(singletons.iter().map(|one| &one.process)).await });
         }
         if closing {
-            let engine = self.clone();
-            tokio::spawn(async move { engine.shutdown().await });
+            self.begin_shutdown();
         }
         Ok(())
     }

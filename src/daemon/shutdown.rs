@@ -13,15 +13,20 @@ impl Engine {
     /// Shuts down; returns once nothing runs any more. Whoever asks again shares the one shutdown.
     pub async fn shutdown(&self) {
         if !self.inner.closing.is_cancelled() {
-            self.inner.closing.cancel();
-            self.note_book(&self.book());
             self.record(Milestone::ShutdownStarting {});
-            let engine = self.clone();
-            tokio::spawn(async move { engine.stop_everything().await });
+            self.begin_shutdown();
         }
         let mut closed = self.inner.closed.subscribe();
         // The sender lives in this very engine.
         let _ = closed.wait_for(|closed| *closed).await;
+    }
+
+    /// Nothing new from this very moment on; what runs is stopped in the background.
+    pub(super) fn begin_shutdown(&self) {
+        self.inner.closing.cancel();
+        self.note_book(&self.book());
+        let engine = self.clone();
+        tokio::spawn(async move { engine.stop_everything().await });
     }
 
     async fn stop_everything(&self) {
