@@ -181,6 +181,8 @@ pub enum Milestone {
     },
     #[serde(rename = "state file not written")]
     StateFileNotWritten { path: String, reason: String },
+    #[serde(rename = "stray process found")]
+    StrayProcessFound { pid: i32, start_ticks: u64 },
     #[serde(rename = "engine restarted")]
     EngineRestarted {
         pid: u32,

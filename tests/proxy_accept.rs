@@ -21,7 +21,7 @@ fn the_acceptor_survives_a_lack_of_descriptors() {
         hold_timeout: Duration::ZERO,
         max_held_requests: 1,
     };
-    let proxy = Proxy::start(TcpListener::bind("127.0.0.1:0").unwrap(), settings).unwrap();
+    let proxy = Proxy::start(TcpListener::bind("127.0.0.1:0").unwrap(), settings, None).unwrap();
     // Stays open, so that nothing gives a descriptor back at the wrong moment.
     let _first = served(proxy.local_address());
 

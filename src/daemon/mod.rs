@@ -19,6 +19,7 @@ mod standing;
 pub mod state;
 pub mod status;
 mod stop;
+mod strays;
 mod turn;
 
 use std::collections::BTreeMap;
@@ -214,6 +215,7 @@ impl Engine {
             inner: Arc::new(inner),
         };
         engine.note_book(&engine.book());
+        engine.watch_strays();
         Ok(engine)
     }
 

@@ -38,6 +38,7 @@ impl Engine {
         // Once more, for what was started meanwhile.
         self.inner.proxy.switch(None).await;
         self.stop_all_processes().await;
+        self.stop_strays().await;
         self.inner.proxy.shutdown().await;
         if let Some(state) = self.inner.state.get() {
             state.conclude().await;

@@ -8,7 +8,7 @@ use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
 
-use super::members::{carries_token, is_same, scan};
+use super::members::{birth, carries_token, is_same, scan, token};
 use super::{Exit, Kinship, Member, SignalError};
 
 /// Sends a signal to every live member, and has those that are halted (SIGSTOP) go on. The leader must not be reaped yet.
@@ -46,6 +46,25 @@ pub fn proven_members(kinship: &Kinship) -> Vec<Member> {
     let mut members = members(kinship);
     members.retain(|member| carries_token(member.pid, &kinship.token) && is_same(*member));
     members
+}
+
+/// The live children of the process `parent` whose pid is not in `known` and that carry none of `tokens`: left to it by
+/// parents that ended.
+pub fn strays(parent: i32, known: &[i32], tokens: &[&str]) -> Vec<Member> {
+    let children =
+        std::fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap_or_default();
+    let pids = children
+        .split_ascii_whitespace()
+        .filter_map(|pid| pid.parse().ok());
+    let unknown = pids.filter(|pid: &i32| !known.contains(pid));
+    let is_ours = |pid: i32| token(pid).is_some_and(|found| tokens.contains(&found.as_str()));
+    unknown
+        .filter(|pid| !is_ours(*pid))
+        .filter_map(|pid| match birth(pid)? {
+            (start_ticks, true) => Some(Member { pid, start_ticks }),
+            (_, false) => None,
+        })
+        .collect()
 }
 
 /// Sends a signal to one member, if it is still the process that was found.

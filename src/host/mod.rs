@@ -245,6 +245,12 @@ pub trait ProcessHost: fmt::Debug + Send + Sync {
     /// The child's live members: its group, its session, and whatever carries its token. Zombies do not count.
     fn members(&self, child: ChildId) -> Vec<Member>;
 
+    /// Live processes that children left behind, and that show by nothing whose they were.
+    fn strays(&self) -> Vec<Member>;
+
+    /// Signals one of them.
+    fn signal_stray(&self, stray: Member, signal: Signal);
+
     /// The memory its live members hold. The question is put by this very call; questions put at about the same time
     /// are answered from one look at the system, so that hundreds of them cost hardly more than one.
     fn usage(&self, child: ChildId, depth: Depth) -> BoxFuture<'static, Usage>;

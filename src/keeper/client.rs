@@ -36,6 +36,8 @@ pub struct KeeperHost {
     next_request: AtomicU64,
     next_log: AtomicU64,
     book: Arc<Mutex<Book>>,
+    /// The keeper, if it is a process of its own.
+    keeper: Option<i32>,
     census: Census,
     lost: CancellationToken,
 }
@@ -52,6 +54,10 @@ enum Outgoing {
 impl KeeperHost {
     /// Speaks to the keeper at the other end of `socket`, and hears what an earlier engine left there.
     pub fn connect(socket: UnixStream) -> io::Result<(KeeperHost, Inheritance)> {
+        KeeperHost::connect_to(Some(nix::unistd::getppid().as_raw()), socket)
+    }
+
+    fn connect_to(keeper: Option<i32>, socket: UnixStream) -> io::Result<(KeeperHost, Inheritance)> {
         let mut book = Book::default();
         let mut inbox = Inbox::default();
         let mut inheritance = inheritance::receive(&socket, &mut inbox, |message| {
@@ -67,6 +73,7 @@ impl KeeperHost {
             next_request: AtomicU64::new(0),
             next_log: AtomicU64::new(next_log),
             book: Arc::new(Mutex::new(book)),
+            keeper,
             census: Census::default(),
             lost: CancellationToken::new(),
         };
@@ -102,7 +109,7 @@ impl KeeperHost {
         std::thread::Builder::new()
             .name("keeper".to_owned())
             .spawn(move || Keeper::new().run(&mut Only(Some(theirs))))?;
-        KeeperHost::connect(ours).map(|(host, _)| host)
+        KeeperHost::connect_to(None, ours).map(|(host, _)| host)
     }
 
     /// Waits until the keeper is gone. What it kept is being stopped then.
@@ -222,6 +229,27 @@ impl ProcessHost for KeeperHost {
             Some(kinship) => kin::members(&kinship),
             None => Vec::new(),
         }
+    }
+
+    fn strays(&self) -> Vec<Member> {
+        let Some(keeper) = self.keeper else {
+            return Vec::new();
+        };
+        let book = self.book();
+        if book.lost || !book.waiting.is_empty() {
+            // One that is just being started is not known by its pid yet.
+            return Vec::new();
+        }
+        let leaders = book.children.values().map(|known| known.kinship.leader);
+        let mut known: Vec<i32> = leaders.collect();
+        known.push(std::process::id().cast_signed());
+        let tokens = book.children.values().map(|known| known.kinship.token.as_str());
+        let tokens: Vec<&str> = tokens.collect();
+        kin::strays(keeper, &known, &tokens)
+    }
+
+    fn signal_stray(&self, stray: Member, signal: Signal) {
+        kin::signal_one(stray, signal);
     }
 
     fn usage(&self, child: ChildId, depth: Depth) -> BoxFuture<'static, Usage> {

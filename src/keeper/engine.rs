@@ -21,6 +21,7 @@ use nix::unistd::Pid;
 use super::keeping::{Attendance, Departure, Keeper, Next};
 use super::message::Past;
 use super::patience::Patience;
+use super::thrift;
 use crate::host::{Exit, kin};
 
 /// What the keeper passes on to its engine, which knows what they mean.
@@ -57,6 +58,7 @@ pub fn keep_engine(arguments: impl Fn(RawFd) -> Vec<OsString>) -> io::Result<Eng
         arguments,
         mask,
         engine: None,
+        serves: false,
         signals: descriptor,
         past: Past::default(),
         patience: Patience::default(),
@@ -88,6 +90,8 @@ struct Process<A> {
     /// What an engine finds blocked: as little as the keeper itself did.
     mask: SigSet,
     engine: Option<Child>,
+    /// That engine has come to serve.
+    serves: bool,
     signals: SignalFd,
     past: Past,
     patience: Patience,
@@ -182,7 +186,10 @@ impl<A: Fn(RawFd) -> Vec<OsString>> Attendance for Process<A> {
                     if signal != Signal::SIGHUP {
                         self.ending = Some(signal);
                     }
-                    self.signal_engine(signal);
+                    // One that takes another's place would die of it before it could act on it.
+                    if self.serves || self.past.ends == 0 {
+                        self.signal_engine(signal);
+                    }
                 }
                 Err(_) => {}
             }
@@ -191,6 +198,8 @@ impl<A: Fn(RawFd) -> Vec<OsString>> Attendance for Process<A> {
 
     fn engine_is_ready(&mut self) {
         self.patience.ready(Instant::now());
+        self.serves = true;
+        thrift::let_go_of_code();
         // It may have come before this engine, or to an earlier one that did not live to act on it.
         if let Some(signal) = self.ending.filter(|_| self.past.ends > 0) {
             self.signal_engine(signal);
@@ -199,6 +208,7 @@ impl<A: Fn(RawFd) -> Vec<OsString>> Attendance for Process<A> {
 
     fn engine_is_gone(&mut self, how: Departure, known: &[i32]) -> Next {
         let now = Instant::now();
+        self.serves = false;
         let status = self.reap_engine(known);
         let exit = status.map_or(Exit::Unknown, |status| match (status.code(), status.signal()) {
             (Some(code), _) => Exit::Code(code),

@@ -19,6 +19,7 @@ mod keeping;
 mod link;
 pub mod message;
 mod patience;
+mod thrift;
 
 pub use client::KeeperHost;
 pub use engine::{EngineEnd, inherited_socket, keep_engine};

@@ -79,7 +79,7 @@ impl Stage {
             max_held_requests: 100,
         };
         change(&mut settings);
-        let proxy = Proxy::start(listener, settings).unwrap();
+        let proxy = Proxy::start(listener, settings, None).unwrap();
         proxy.switch(Some(Route::new(upstream))).await;
         Stage {
             address,

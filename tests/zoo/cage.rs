@@ -44,6 +44,7 @@ impl Cage {
         let scope = Scope {
             application: "zoo".to_owned(),
             release_id: "v1".to_owned(),
+            instance: 1,
             release_path: std::env::temp_dir(),
             revision: "v1".to_owned(),
             ports: BTreeMap::new(),

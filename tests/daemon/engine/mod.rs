@@ -2,6 +2,7 @@
 
 mod absence;
 mod deploys;
+mod keeper;
 mod load;
 mod states;
 

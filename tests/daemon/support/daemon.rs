@@ -38,7 +38,11 @@ impl Daemon {
         let engine = self.engine().expect("it lives");
         // Both halves at one stroke, for either alone would tidy up after the other.
         self.signal(Signal::SIGSTOP);
+        wait_for("the keeper is halted", || {
+            living::is_halted(self.pid()).then_some(())
+        });
         living::send(engine, Signal::SIGKILL);
+        wait_for("the engine is gone", || (!living::is_alive(engine)).then_some(()));
         self.signal(Signal::SIGKILL);
         self.end();
     }

@@ -40,11 +40,19 @@ fn environment(pid: i32) -> Vec<u8> {
 
 /// Whether the process exists and is no zombie.
 pub fn is_alive(pid: i32) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let state = stat
-        .rfind(')')
-        .and_then(|end| stat[end + 1..].trim_start().chars().next());
-    state.is_some_and(|state| !matches!(state, 'Z' | 'X' | 'x'))
+    state(pid).is_some_and(|state| !matches!(state, 'Z' | 'X' | 'x'))
+}
+
+/// Whether the process was halted by a signal.
+pub fn is_halted(pid: i32) -> bool {
+    state(pid) == Some('T')
+}
+
+/// The letter by which the system tells the state of a process.
+fn state(pid: i32) -> Option<char> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let end = stat.rfind(')')?;
+    stat[end + 1..].trim_start().chars().next()
 }
 
 /// Sends a signal to one process.

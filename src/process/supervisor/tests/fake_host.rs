@@ -193,6 +193,12 @@ impl ProcessHost for FakeHost {
             .collect()
     }
 
+    fn strays(&self) -> Vec<Member> {
+        Vec::new()
+    }
+
+    fn signal_stray(&self, _: Member, _: Signal) {}
+
     fn usage(&self, _: ChildId, _: Depth) -> BoxFuture<'static, Usage> {
         self.note("measure".to_owned());
         let usage = Usage {

@@ -1,0 +1,108 @@
+//! The keeper itself: small, without leaks, and not to be confused by anybody.
+
+use std::collections::BTreeSet;
+
+use nix::sys::signal::Signal;
+use serde_json::json;
+
+use super::kill_engine;
+use crate::support::{Process, Setup, is_alive, wait_for, wait_until};
+
+/// The goal for the resident memory of the keeper, times two for a build without optimisation.
+const MOST_KIB: u64 = 8 * 1024;
+
+/// What the keeper of `pid` holds: resident KiB, descriptors, zombies among its children.
+fn holdings(pid: i32) -> (u64, BTreeSet<String>, usize) {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it lives");
+    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let resident = resident.and_then(|text| text.trim().strip_suffix(" kB")?.parse().ok());
+    let descriptors = std::fs::read_dir(format!("/proc/{pid}/fd")).expect("it lives");
+    let names = descriptors.flatten().map(|entry| entry.file_name());
+    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).expect("it lives");
+    let pids = children
+        .split_ascii_whitespace()
+        .filter_map(|pid| pid.parse().ok());
+    (
+        resident.expect("a figure"),
+        names.map(|name| name.to_string_lossy().into_owned()).collect(),
+        pids.filter(|pid: &i32| !is_alive(*pid)).count(),
+    )
+}
+
+#[test]
+#[expect(clippy::print_stdout, reason = "the figures are its report")]
+fn a_thousand_starts_and_exits_leave_nothing_in_it() {
+    let restless = Process::companion("worker")
+        .running("echo once more; exit 0")
+        .set("replicas", 5)
+        .set("restartDelayMs", 0);
+    let daemon = Setup::with_idle_web().process(restless).start();
+    daemon.deploy("v1").succeeds();
+    let restarts = || -> u64 {
+        let processes = daemon.release("v1")["processes"].clone();
+        let processes = processes.as_array().expect("a list").iter();
+        processes.filter_map(|process| process["restarts"].as_u64()).sum()
+    };
+    wait_until("it has warmed up", || restarts() >= 100);
+    let (before, _, _) = holdings(daemon.pid());
+    wait_until("a thousand starts", || restarts() >= 1100);
+    daemon.stop().succeeds();
+    let (after, descriptors, zombies) = holdings(daemon.pid());
+    println!("the keeper: {before} KiB after 100 starts, {after} KiB after 1100");
+    assert!(
+        after <= MOST_KIB && after <= before + 1024,
+        "{before} KiB, then {after} KiB"
+    );
+    assert_eq!(zombies, 0);
+    // Its three standard streams, its signals, its engine, and two listeners; some more the test itself passed on.
+    let idle = Setup::with_idle_web().start();
+    let (_, expected, _) = holdings(idle.pid());
+    assert_eq!(descriptors.len(), expected.len(), "{descriptors:?}");
+}
+
+#[test]
+fn who_sheds_everything_is_told_of_and_stopped_with_the_daemon() {
+    let runaway =
+        "(env -u ROLLBRIDGE_INSTANCE setsid sh -c 'echo $$ > ../stray; exec sleep 1000' &); exec sleep 1000";
+    let worker = Process::companion("worker").running(runaway);
+    let daemon = Setup::with_idle_web().process(worker).start();
+    daemon.deploy("v1").succeeds();
+    let stray: i64 = wait_for("it runs away", || {
+        let text = std::fs::read_to_string(daemon.folder().join("releases/stray")).ok()?;
+        text.trim().parse().ok()
+    });
+    let told = || daemon.events_of("stray process found");
+    wait_until("it is told of", || {
+        told().iter().any(|event| event["pid"] == stray)
+    });
+    kill_engine(&daemon);
+    daemon.stop().succeeds();
+    let stray = i32::try_from(stray).expect("a pid");
+    assert!(is_alive(stray), "a stop of the release knows nothing of it");
+    assert_eq!(told().len(), 1, "once: {:?}", told());
+    daemon.signal(Signal::SIGTERM);
+    daemon.ends_clean();
+    assert!(!is_alive(stray));
+}
+
+#[test]
+fn a_runaway_with_its_token_belongs_to_its_process() {
+    let runaway = "(setsid sh -c 'echo $$ > ../runaway; exec sleep 1000' &); exec sleep 1000";
+    let worker = Process::companion("worker").running(runaway);
+    let daemon = Setup::with_idle_web().process(worker).start();
+    daemon.deploy("v1").succeeds();
+    let runaway: i32 = wait_for("it runs away", || {
+        let text = std::fs::read_to_string(daemon.folder().join("releases/runaway")).ok()?;
+        text.trim().parse().ok()
+    });
+    kill_engine(&daemon);
+    let children = daemon.process("v1", "worker")["children"].clone();
+    let children = children.as_array().expect("a list");
+    assert!(
+        children.iter().any(|child| child["pid"] == json!(runaway)),
+        "{children:?}"
+    );
+    daemon.stop().succeeds();
+    assert!(!is_alive(runaway));
+    daemon.leaves_nothing_running();
+}
