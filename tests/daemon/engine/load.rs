@@ -3,13 +3,13 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
 use super::running;
-use crate::support::{Process, Setup, send, wait_for, wait_until};
+use crate::support::{PATIENCE, Process, Setup, send, wait_for, wait_until};
 
 const CLIENTS: usize = 16;
 const KILLS: usize = 20;
@@ -29,27 +29,32 @@ struct Ledger {
     wrong: Mutex<Vec<String>>,
 }
 
+fn locked<T>(list: &Mutex<Vec<T>>) -> MutexGuard<'_, Vec<T>> {
+    list.lock().expect("no client panicked")
+}
+
 /// One client: a request after the other on one connection; where that breaks, on another.
 fn client(address: SocketAddr, ledger: &Ledger) {
     while !ledger.over.load(SeqCst) {
         let mut stream = match TcpStream::connect(address) {
             Ok(stream) => stream,
             Err(error) => {
-                ledger.wrong.lock().unwrap().push(format!("refused: {error}"));
+                locked(&ledger.wrong).push(format!("refused: {error}"));
                 return;
             }
         };
-        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        let patience = stream.set_read_timeout(Some(PATIENCE));
+        patience.expect("a time limit can be set");
         while !ledger.over.load(SeqCst) {
             match request(&mut stream) {
-                Ok(true) => ledger.answers.lock().unwrap().push(Instant::now()),
-                Ok(false) => ledger.wrong.lock().unwrap().push("another answer".to_owned()),
+                Ok(true) => locked(&ledger.answers).push(Instant::now()),
+                Ok(false) => locked(&ledger.wrong).push("another answer".to_owned()),
                 Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
-                    ledger.wrong.lock().unwrap().push(format!("no answer: {error}"));
+                    locked(&ledger.wrong).push(format!("no answer: {error}"));
                     return;
                 }
                 Err(_) => {
-                    ledger.broken.lock().unwrap().push(Instant::now());
+                    locked(&ledger.broken).push(Instant::now());
                     break;
                 }
             }
@@ -87,7 +92,7 @@ fn only_what_is_in_flight_is_lost() {
             std::thread::spawn(move || client(address, &ledger))
         })
         .collect();
-    let answers = || ledger.answers.lock().unwrap().len();
+    let answers = || locked(&ledger.answers).len();
     let mut kills = Vec::new();
     for _ in 0..KILLS {
         let answered = answers();
@@ -103,14 +108,14 @@ fn only_what_is_in_flight_is_lost() {
     for client in clients {
         client.join().expect("it comes to its end");
     }
-    let wrong = ledger.wrong.lock().unwrap();
+    let wrong = locked(&ledger.wrong);
     assert!(wrong.is_empty(), "{wrong:?}");
-    let broken = ledger.broken.lock().unwrap().len();
+    let broken = locked(&ledger.broken).len();
     assert!(
         broken <= KILLS * CLIENTS,
         "{broken} broken connections: more than one per client and kill"
     );
-    let answers = ledger.answers.lock().unwrap();
+    let answers = locked(&ledger.answers);
     let mut pauses: Vec<Duration> = (0..KILLS)
         .map(|index| {
             // The first answers may have been on their way already: what counts is the longest silence before the next.
