@@ -206,7 +206,7 @@ fn a_handoff_service_belongs_to_its_release() {
     let first = pid(&daemon.process("v2", "broker"));
     send(first, KILL);
     wait_until("it is back", || {
-        daemon.process_is_up("v2", "broker") && pid(&daemon.process("v2", "broker")) != first
+        daemon.process_is_up("v2", "broker") && daemon.process("v2", "broker")["pid"] != first
     });
     assert_eq!(daemon.process("v2", "broker")["port"], port + 1);
 

@@ -80,7 +80,6 @@ fn request(stream: &mut TcpStream) -> std::io::Result<bool> {
 }
 
 #[test]
-#[expect(clippy::print_stdout, reason = "the figures are its report")]
 fn only_what_is_in_flight_is_lost() {
     let daemon = Setup::with_web().process(Process::companion("worker")).start();
     daemon.deploy("v1").succeeds();

@@ -45,6 +45,10 @@ impl Daemon {
         wait_for("the engine is gone", || (!living::is_alive(engine)).then_some(()));
         self.signal(Signal::SIGKILL);
         self.end();
+        // The first thread of the engine may be gone before the others are.
+        wait_for("nobody listens any more", || {
+            std::os::unix::net::UnixStream::connect(self.socket()).is_err().then_some(())
+        });
     }
 
     /// Starts a daemon once more where one has ended, and waits until its control socket answers.
