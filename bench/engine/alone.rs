@@ -1,8 +1,9 @@
-//! The forwarding engine alone, with one worker: `alone <port> <upstream port>` serves until its standard input ends.
-//! Tools that cannot follow the daemon into its engine (valgrind) measure this instead; the code is the same.
+//! The forwarding engine alone, with one worker: `alone <port> <upstream port>`. Each line of its standard input is the
+//! port of an upstream to switch to; it ends with its input. What cannot be done to a daemon is done to this: valgrind
+//! cannot follow the keeper to its engine, and a hundred releases take long to start. The code is the same.
 
 use std::error::Error;
-use std::io::Read;
+use std::io::BufRead;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::time::Duration;
 
@@ -14,7 +15,6 @@ fn main() -> Result<(), Box<dyn Error>> {
         return Err("usage: alone <port> <upstream port>".into());
     };
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port?))?;
-    let upstream = SocketAddr::from((Ipv4Addr::LOCALHOST, upstream?));
     let settings = Settings {
         workers: 1,
         trusted_proxies: vec!["127.0.0.0/8".parse()?, "::1/128".parse()?],
@@ -25,8 +25,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
     let proxy = Proxy::start(listener, settings)?;
-    runtime.block_on(proxy.switch(Some(Route::new(upstream))));
-    std::io::stdin().read_to_end(&mut Vec::new())?;
+    runtime.block_on(proxy.switch(Some(route(upstream?))));
+    for line in std::io::stdin().lock().lines() {
+        runtime.block_on(proxy.switch(Some(route(line?.parse()?))));
+    }
     runtime.block_on(proxy.shutdown());
     Ok(())
+}
+
+fn route(port: u16) -> Route {
+    Route::new(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
 }
