@@ -62,7 +62,7 @@ export async function measure({quick}) {
 
 /** When the last release became ready, in milliseconds. @param {string} config */
 function readyAt(config) {
-  const events = JSON.parse(execFileSync(findBinary(), ["status", "--config", config], {encoding: "utf8"})).events
-  const last = events.filter((/** @type {{message: string}} */ {message}) => message === "release healthy").at(-1)
-  return Date.parse(last.at)
+  const text = execFileSync(findBinary(), ["events", "--json", "--config", config], {encoding: "utf8"})
+  const ready = JSON.parse(text).filter((/** @type {{message: string}} */ {message}) => message === "release healthy")
+  return Date.parse(ready[ready.length - 1].at)
 }

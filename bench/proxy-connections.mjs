@@ -15,22 +15,8 @@ const {freePortRange} = createRequire(import.meta.url)("../tests/support/free-po
 export async function measure({quick}) {
   // Each pair needs two descriptors of the proxy.
   const pairs = Math.min(quick ? 1000 : 10_000, Math.floor(descriptors / 2) - 100)
-  const folder = mkdtempSync(join(tmpdir(), "rollbridge-bench-"))
-  /** @type {Record<string, number>} */
-  const pairBytes = {}
-  /** @type {Record<string, number>} */
-  const keptBytes = {}
-  const contenders = await startContenders(folder, {application: nodeApplication, connections: pairs})
-  try {
-    for (const {name, port, pid} of contenders) {
-      if (!pid) continue
-      pairBytes[name] = await memoryOf(pid, port, pairs, openWebSockets) / 1024
-      keptBytes[name] = await memoryOf(pid, port, pairs, openKeptAlive) / 1024
-    }
-  } finally {
-    await endContenders(contenders)
-    rmSync(folder, {recursive: true, force: true})
-  }
+  const pairBytes = await memory(pairs, openWebSockets)
+  const keptBytes = await memory(pairs, openKeptAlive)
   const how = (/** @type {string} */ what) => `growth of anonymous resident memory over ${pairs} ${what}`
   return [
     {
@@ -43,6 +29,29 @@ export async function measure({quick}) {
     },
     await deployUnder(pairs)
   ]
+}
+
+/**
+ * Kilobytes for each connection of each contender. They are started for this alone, because memory that others have left
+ * behind would be used again.
+ *
+ * @param {number} count
+ * @param {typeof openWebSockets} open
+ */
+async function memory(count, open) {
+  const folder = mkdtempSync(join(tmpdir(), "rollbridge-bench-"))
+  const contenders = await startContenders(folder, {application: nodeApplication, connections: count})
+  try {
+    /** @type {Record<string, number>} */
+    const found = {}
+    for (const {name, port, pid} of contenders) {
+      if (pid) found[name] = await memoryOf(pid, port, count, open) / 1024
+    }
+    return found
+  } finally {
+    await endContenders(contenders)
+    rmSync(folder, {recursive: true, force: true})
+  }
 }
 
 /**

@@ -1,5 +1,5 @@
 // An application that does what is measured: upgrades that echo, large bodies both ways, and a ledger of POSTs.
-// Usage: node application.mjs <port> [milliseconds until idle connections are closed]
+// Usage: node application.mjs <port> [milliseconds until idle connections are closed] [silent]
 
 import {createHash} from "node:crypto"
 import {createServer} from "node:http"
@@ -7,7 +7,8 @@ import {Readable} from "node:stream"
 import {finished, pipeline} from "node:stream/promises"
 import {pieces} from "./bodies.mjs"
 
-const [port, idleMs] = process.argv.slice(2).map(Number)
+const [port, idleMs] = process.argv.slice(2, 4).map(Number)
+const isSilent = process.argv[4] === "silent"
 /** How often each POST has come. @type {Map<string, number>} */
 const ledger = new Map()
 
@@ -43,11 +44,11 @@ server.on("upgrade", (request, socket) => {
   socket.pipe(socket)
 })
 
-if (idleMs) {
+if (isSilent) {
   // Node announces its own time, which would warn the proxy.
   server.keepAliveTimeout = 0
   server.on("connection", (socket) => socket.setTimeout(idleMs, () => socket.end()))
 } else {
-  server.keepAliveTimeout = 3_600_000
+  server.keepAliveTimeout = idleMs || 3_600_000
 }
 server.listen({port, host: "127.0.0.1", backlog: 4096})
