@@ -3,7 +3,7 @@
 // bench/results/, those of a quick run and of single parts only to the terminal.
 
 import {execFileSync} from "node:child_process"
-import {mkdirSync, readdirSync, writeFileSync} from "node:fs"
+import {mkdirSync, readdirSync, statSync, writeFileSync} from "node:fs"
 import {createRequire} from "node:module"
 import {cpus, release, totalmem} from "node:os"
 import {join} from "node:path"
@@ -16,14 +16,15 @@ const {cargoOutput} = createRequire(import.meta.url)("../lib/native.js")
 const options = process.argv.slice(2).filter((argument) => argument.startsWith("--"))
 const named = process.argv.slice(2).filter((argument) => !argument.startsWith("--"))
 const quick = options.includes("--quick")
+const skipsBuild = options.includes("--skip-build")
 
 await setUp()
-if (!options.includes("--skip-build")) await runScript(() => build({dist: true}))
+if (!skipsBuild) await runScript(() => build({dist: true}))
 process.env.ROLLBRIDGE_BINARY = cargoOutput("dist", "rollbridge")
 
 const all = readdirSync(join(root, "bench")).filter((name) => name.endsWith(".mjs")).sort()
 const parts = all.filter((name) => named.length === 0 || named.includes(name.slice(0, -".mjs".length)))
-const engine = engineAlone()
+const engine = skipsBuild ? newestEngine() : buildEngine()
 /** @type {import("../bench/proxy/figure.mjs").Figure[]} */
 const figures = []
 for (const part of parts) {
@@ -52,13 +53,22 @@ for (const figure of missed) console.log(`MISSED: ${figure.what}: ${round(figure
 process.exit(missed.length === 0 ? 0 : 1)
 
 /** Builds bench/engine/alone.rs, and says where it is. */
-function engineAlone() {
+function buildEngine() {
   const args = ["build", "--profile", "dist", "--bench", "alone", "--message-format", "json-render-diagnostics"]
   const stdio = /** @type {["ignore", "pipe", "inherit"]} */ (["ignore", "pipe", "inherit"])
   const messages = execFileSync("cargo", args, {cwd: root, encoding: "utf8", stdio, maxBuffer: 64 * 1024 * 1024})
   const artifacts = messages.trim().split("\n").map((line) => JSON.parse(line))
   const built = artifacts.find(({executable, target}) => executable && target.name === "alone")
   return built.executable
+}
+
+/** The one built last. */
+function newestEngine() {
+  const folder = cargoOutput("dist", "deps")
+  const built = readdirSync(folder).filter((name) => /^alone-[0-9a-f]+$/.test(name)).map((name) => join(folder, name))
+  const [newest] = built.sort((a, b) => statSync(b).mtimeMs - statSync(a).mtimeMs)
+  if (!newest) throw new Error(`there is no engine in ${folder}: run without --skip-build`)
+  return newest
 }
 
 /** @param {import("../bench/proxy/figure.mjs").Figure} figure */
