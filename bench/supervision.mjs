@@ -1,10 +1,12 @@
 // What supervising a hundred processes costs at rest, and how soon a crashed one is replaced.
 
-import {mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync} from "node:fs"
+import {mkdtempSync, rmSync, writeFileSync} from "node:fs"
 import {createRequire} from "node:module"
 import {tmpdir} from "node:os"
 import {join} from "node:path"
 import {setTimeout as wait} from "node:timers/promises"
+import {median} from "./proxy/median.mjs"
+import {cpuMicroseconds, memoryBytes} from "./proxy/process.mjs"
 
 const require = createRequire(import.meta.url)
 const rollbridge = require("../index.js")
@@ -25,10 +27,11 @@ export async function measure() {
     await daemon.ready()
     await rollbridge.deploy({config, releasePath: folder, releaseId: "bench"})
     await wait(2000)
-    const resident = residentBytes(daemon.pid)
-    const before = cpuNanoseconds(daemon.pid)
+    const pid = /** @type {number} */ (daemon.pid)
+    const resident = memoryBytes(pid)
+    const before = cpuMicroseconds(pid)
     await wait(restMs)
-    const share = (cpuNanoseconds(daemon.pid) - before) / (restMs * 1e6)
+    const share = (cpuMicroseconds(pid) - before) / (restMs * 1e3)
     const replaced = await replacementTimes(daemon)
     return [
       {
@@ -36,7 +39,7 @@ export async function measure() {
         value: resident / 1024 / 1024,
         unit: "MB",
         goal: 25,
-        how: "VmRSS after the deploy, each process with a memory limit"
+        how: "VmRSS of keeper and engine after the deploy, each process with a memory limit"
       },
       {
         what: `CPU of the daemon with ${processCount} processes at rest`,
@@ -97,28 +100,4 @@ function crasherStarts(daemon) {
   const starts = events.map((line) => JSON.parse(line)).filter(({message}) => message === "process started")
   const own = starts.filter(({data}) => data.processId === "crasher")
   return own.map(({at, data}) => ({atMs: Date.parse(at), pid: data.pid}))
-}
-
-/** @param {number | undefined} pid */
-function residentBytes(pid) {
-  const kilobytes = /VmRSS:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))
-  return Number(kilobytes?.[1]) * 1024
-}
-
-/**
- * Time all threads of a process have spent on a CPU.
- *
- * @param {number | undefined} pid
- */
-function cpuNanoseconds(pid) {
-  const threads = readdirSync(`/proc/${pid}/task`)
-  return threads.reduce((sum, thread) => {
-    return sum + Number(readFileSync(`/proc/${pid}/task/${thread}/schedstat`, "utf8").split(" ")[0])
-  }, 0)
-}
-
-/** @param {number[]} values */
-function median(values) {
-  const sorted = [...values].sort((a, b) => a - b)
-  return sorted[Math.floor(sorted.length / 2)]
 }

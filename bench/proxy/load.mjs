@@ -40,11 +40,12 @@ export async function peak(port, {connections, seconds}) {
 
 /**
  * Open loop: requests are due at fixed moments whatever the answers do, and each one's time counts from when it was
- * due. One that finds no free connection waits, and the wait counts.
+ * due. One that finds no free connection waits, and the wait counts. A request fails when its connection ends or its
+ * answer is another one.
  *
  * @param {number} port
  * @param {{perSecond: number, seconds: number, connections: number}} options
- * @returns {Promise<{p50Us: number, p99Us: number}>}
+ * @returns {Promise<{p50Us: number, p99Us: number, failed: number}>}
  */
 export async function fixedRate(port, {perSecond, seconds, connections}) {
   const head = Object.entries(fields).map(([name, value]) => `${name}: ${value}\r\n`).join("")
@@ -56,48 +57,66 @@ export async function fixedRate(port, {perSecond, seconds, connections}) {
   const waiting = []
   /** @type {((due: number) => void)[]} */
   const free = []
-  const sockets = await Promise.all(Array.from({length: connections}, async () => {
+  let failed = 0
+  /** @type {(value: unknown) => void} */
+  let finish = () => {}
+  const finished = new Promise((resolve) => { finish = resolve })
+
+  const open = async () => {
     const socket = connect(port, "127.0.0.1").setNoDelay()
+    let dueAt = 0
+    let isBusy = false
+    let unread = ""
+    const ask = (/** @type {number} */ due) => {
+      dueAt = due
+      isBusy = true
+      socket.write(request)
+    }
+    const next = () => {
+      isBusy = false
+      if (times.length + failed === total) finish(undefined)
+      const due = waiting.shift()
+      if (due === undefined) free.push(ask)
+      else ask(due)
+    }
+    socket.on("data", (data) => {
+      unread += data.toString("latin1")
+      const ended = unread.endsWith("hello from the application")
+      if (!ended && unread.startsWith("HTTP/1.1 200")) return
+      if (ended) times.push((performance.now() - dueAt) * 1000)
+      else failed += 1
+      unread = ""
+      next()
+    })
+    socket.on("error", () => {})
+    socket.on("close", () => {
+      if (isBusy) failed += 1
+      const at = free.indexOf(ask)
+      if (at >= 0) free.splice(at, 1)
+      if (times.length + failed >= total) finish(undefined)
+      else sockets.push(open())
+    })
     await once(socket, "connect")
+    free.push(ask)
     return socket
-  }))
-  await new Promise((resolve, reject) => {
-    for (const socket of sockets) {
-      let dueAt = 0
-      let unread = ""
-      const ask = (/** @type {number} */ due) => {
-        dueAt = due
-        socket.write(request)
-      }
-      socket.on("data", (data) => {
-        unread += data.toString("latin1")
-        if (!unread.endsWith("hello from the application")) return
-        unread = ""
-        times.push((performance.now() - dueAt) * 1000)
-        if (times.length === total) resolve(undefined)
-        const next = waiting.shift()
-        if (next === undefined) free.push(ask)
-        else ask(next)
-      })
-      socket.on("error", reject)
-      socket.on("close", () => reject(new Error(`port ${port} closed a connection`)))
-      free.push(ask)
+  }
+  const sockets = Array.from({length: connections}, open)
+  await Promise.all(sockets)
+  const startedAt = performance.now()
+  let sent = 0
+  const tick = () => {
+    for (;sent < total; sent += 1) {
+      const due = startedAt + sent * 1000 / perSecond
+      if (due > performance.now()) break
+      const ask = free.pop()
+      if (ask) ask(due)
+      else waiting.push(due)
     }
-    const startedAt = performance.now()
-    let sent = 0
-    const tick = () => {
-      for (;sent < total; sent += 1) {
-        const due = startedAt + sent * 1000 / perSecond
-        if (due > performance.now()) break
-        const ask = free.pop()
-        if (ask) ask(due)
-        else waiting.push(due)
-      }
-      if (sent < total) setImmediate(tick)
-    }
-    tick()
-  })
-  for (const socket of sockets) socket.removeAllListeners("close").destroy()
+    if (sent < total) setImmediate(tick)
+  }
+  tick()
+  await finished
+  for (const socket of await Promise.all(sockets)) socket.removeAllListeners("close").destroy()
   times.sort((a, b) => a - b)
-  return {p50Us: times[Math.floor(total * 0.5)], p99Us: times[Math.floor(total * 0.99)]}
+  return {p50Us: times[Math.floor(times.length * 0.5)], p99Us: times[Math.floor(times.length * 0.99)], failed}
 }

@@ -1,11 +1,11 @@
 //! The head of an answer: read, and written anew for the client. Pure functions; nothing here reads or writes a socket.
 
-use std::io::Write;
 use std::time::Duration;
 
 use super::body::{Body, Encoding};
 use super::framing::{BodyFields, Framing};
-use super::head::{ConnectionOptions, MAX_FIELDS, MAX_HEAD_BYTES, Name, elements, has_token, write_field};
+use super::head::{ConnectionOptions, Fields, MAX_FIELDS, MAX_HEAD_BYTES, Name, elements, has_token};
+use super::lines::write_decimal;
 use super::request::Request;
 
 /// What an upstream has answered.
@@ -59,10 +59,17 @@ pub(super) fn read(
         return Err(BadAnswer);
     };
     let reason = head.reason.unwrap_or_default();
+    let fields = Fields::of(&bytes[..length], head.headers);
+    let mut options = ConnectionOptions::default();
+    for (name, field) in fields.iter() {
+        if name == Name::Connection {
+            options.add(field.value);
+        }
+    }
     let answer = match code {
         101 if request.upgrade => {
             write_start(code, reason, out);
-            write_fields(head.headers, true, out);
+            write_fields(&fields, &options, true, out);
             out.extend_from_slice(b"Connection: Upgrade\r\n\r\n");
             Answer::Switch
         }
@@ -71,7 +78,7 @@ pub(super) fn read(
             // HTTP/1.0 knows no answer before the answer.
             if !request.is_http_1_0 {
                 write_start(code, reason, out);
-                write_fields(head.headers, false, out);
+                write_fields(&fields, &options, false, out);
                 out.extend_from_slice(b"\r\n");
             }
             Answer::Interim {
@@ -84,7 +91,7 @@ pub(super) fn read(
                 reason,
                 is_http_1_0: version == 0,
             };
-            Answer::Final(rewrite(start, head.headers, request, keep_alive, out)?)
+            Answer::Final(rewrite(start, &fields, &options, request, keep_alive, out)?)
         }
     };
     Ok(Some((answer, length)))
@@ -100,7 +107,8 @@ struct Start<'a> {
 /// Writes nothing when it fails.
 fn rewrite(
     start: Start<'_>,
-    fields: &[httparse::Header<'_>],
+    fields: &Fields<'_>,
+    options: &ConnectionOptions<'_>,
     request: &Request,
     keep_alive: bool,
     out: &mut Vec<u8>,
@@ -111,13 +119,11 @@ fn rewrite(
         is_http_1_0,
     } = start;
     let mut body = BodyFields::default();
-    let mut options = ConnectionOptions::default();
     let mut announced_idle = None;
-    for field in fields {
-        match Name::of(field.name) {
+    for (name, field) in fields.iter() {
+        match name {
             Name::ContentLength => body.add_length(field.value).map_err(|_| BadAnswer)?,
             Name::TransferEncoding => body.add_coding(field.value),
-            Name::Connection => options.add(field.value),
             Name::KeepAlive => announced_idle = announced_idle.or(idle_time(field.value)),
             _ => {}
         }
@@ -136,11 +142,13 @@ fn rewrite(
     let keep_alive = keep_alive && !until_close;
 
     write_start(code, reason, out);
-    write_fields(fields, false, out);
+    write_fields(fields, options, false, out);
     match body.length {
         // Where a coding stands beside it, the coding decides.
         Some(length) if !body.is_contradictory() && code != 204 => {
-            let _ = write!(out, "Content-Length: {length}\r\n");
+            out.extend_from_slice(b"Content-Length: ");
+            write_decimal(out, length);
+            out.extend_from_slice(b"\r\n");
         }
         _ => {}
     }
@@ -169,20 +177,19 @@ fn rewrite(
 }
 
 fn write_start(code: u16, reason: &str, out: &mut Vec<u8>) {
-    // Writing into memory does not fail.
-    let _ = write!(out, "HTTP/1.1 {code:03} {reason}\r\n");
+    out.extend_from_slice(b"HTTP/1.1 ");
+    // A code has three digits.
+    write_decimal(out, code.into());
+    out.push(b' ');
+    out.extend_from_slice(reason.as_bytes());
+    out.extend_from_slice(b"\r\n");
 }
 
 /// Writes the fields that are passed on. Those that frame the body are not among them.
-fn write_fields(fields: &[httparse::Header<'_>], keep_upgrade: bool, out: &mut Vec<u8>) {
-    let mut options = ConnectionOptions::default();
-    for field in fields {
-        if Name::of(field.name) == Name::Connection {
-            options.add(field.value);
-        }
-    }
-    for field in fields {
-        let passes = match Name::of(field.name) {
+fn write_fields(fields: &Fields<'_>, options: &ConnectionOptions<'_>, keep_upgrade: bool, out: &mut Vec<u8>) {
+    let mut lines = fields.lines();
+    for (name, field) in fields.iter() {
+        let passes = match name {
             Name::Connection
             | Name::ContentLength
             | Name::KeepAlive
@@ -193,9 +200,10 @@ fn write_fields(fields: &[httparse::Header<'_>], keep_upgrade: bool, out: &mut V
             _ => !options.names(field.name),
         };
         if passes {
-            write_field(out, field.name, field.value);
+            lines.pass(field, out);
         }
     }
+    lines.finish(out);
 }
 
 fn idle_time(value: &[u8]) -> Option<Duration> {

@@ -107,45 +107,54 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    /// Moves everything that can be moved.
+    /// Moves everything that can be moved. Neither direction waits for the other, so each is moved until it can go no
+    /// further.
     pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<Done, Failure>> {
-        loop {
-            let mut moved = self.send(context)?;
-            moved |= self.take_up(context)?;
-            moved |= self.bring_down(context)?;
-            match self.progress {
-                Progress::Complete(answer) if self.wire.output.is_empty() => {
-                    let all_sent = self.upload.body.is_done() && self.upload.output.is_empty() && !self.deaf;
-                    return Poll::Ready(Ok(Done::Answered { answer, all_sent }));
-                }
-                Progress::Truncated(_) if self.wire.output.is_empty() => {
-                    return Poll::Ready(Err(Failure::Truncated));
-                }
-                Progress::Switched => return Poll::Ready(Ok(Done::Switched)),
-                _ if moved => {}
-                _ => return Poll::Pending,
-            }
+        self.send(context)?;
+        while self.take_up(context)? {
+            self.send(context)?;
         }
+        while self.bring_down(context)? {}
+        match self.progress {
+            Progress::Complete(answer) if self.wire.output.is_empty() => {
+                let all_sent = self.upload.body.is_done() && self.upload.output.is_empty() && !self.deaf;
+                return Poll::Ready(Ok(Done::Answered { answer, all_sent }));
+            }
+            Progress::Truncated(_) if self.wire.output.is_empty() => {
+                return Poll::Ready(Err(Failure::Truncated));
+            }
+            Progress::Switched => return Poll::Ready(Ok(Done::Switched)),
+            _ => {}
+        }
+        // Only now, because a client that has its answer need not be asked whether it is still there.
+        if !self.wants_body() {
+            self.wire.poll_presence(context, self.request)?;
+        }
+        Poll::Pending
+    }
+
+    /// Whether more of the request's body is read.
+    fn wants_body(&self) -> bool {
+        !self.upload.body.is_done() && !self.deaf
     }
 
     /// Writes to the upstream what is ready for it.
-    fn send(&mut self, context: &mut Context<'_>) -> Result<bool, Failure> {
-        let mut moved = false;
+    fn send(&mut self, context: &mut Context<'_>) -> Result<(), Failure> {
         while !self.upload.output.is_empty() && !self.deaf {
             match self.upload.output.poll_drain(context, &mut self.upstream.stream) {
-                Poll::Ready(Ok(())) => (moved, self.sent) = (true, true),
+                Poll::Ready(Ok(())) => self.sent = true,
                 Poll::Ready(Err(_)) if !self.sent => return Err(Failure::Unsent),
-                Poll::Ready(Err(_)) => (moved, self.deaf) = (true, true),
+                Poll::Ready(Err(_)) => self.deaf = true,
                 Poll::Pending => break,
             }
         }
-        Ok(moved)
+        Ok(())
     }
 
-    /// Reads from the client: its body, and afterwards whether it is still there.
+    /// Reads the body from the client; says whether anything changed.
     fn take_up(&mut self, context: &mut Context<'_>) -> Result<bool, Failure> {
-        if self.upload.body.is_done() || self.deaf {
-            return self.wire.poll_presence(context, self.request).map(|()| false);
+        if !self.wants_body() {
+            return Ok(false);
         }
         let upload = &mut *self.upload;
         let moved = upload

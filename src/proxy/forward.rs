@@ -1,7 +1,5 @@
 //! The way of one request: count it in, find a connection, try, and try again where that is harmless.
 
-use std::future::Future;
-use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
 
@@ -147,12 +145,12 @@ pub(super) async fn forward(
 
 /// Runs one try, until the release's connections are closed.
 async fn attempt(mut exchange: Exchange<'_>, target: &Target) -> (Try, Option<Final>) {
-    let mut closed = pin!(target.closed().cancelled());
+    let mut closed = target.closed().waiting();
     std::future::poll_fn(|context| {
         let ended = match exchange.poll(context) {
             Poll::Ready(Ok(done)) => Try::Done(done),
             Poll::Ready(Err(failure)) => Try::Failed(failure),
-            Poll::Pending if closed.as_mut().poll(context).is_ready() => Try::Closed,
+            Poll::Pending if closed.poll(context).is_ready() => Try::Closed,
             Poll::Pending => return Poll::Pending,
         };
         Poll::Ready((ended, exchange.begun()))
@@ -183,8 +181,8 @@ async fn connect(
             Ok(Ok(upstream)) => Ok(upstream),
             Ok(Err(_)) | Err(_) => Err(NoConnection::Later),
         },
-        () = target.retired().cancelled() => Err(NoConnection::Rerouted),
-        () = target.closed().cancelled() => Err(NoConnection::Closed),
+        () = target.retired().sent() => Err(NoConnection::Rerouted),
+        () = target.closed().sent() => Err(NoConnection::Closed),
         () = wire.gone(request) => Err(NoConnection::ClientGone),
     }
 }

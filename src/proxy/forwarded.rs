@@ -5,7 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 
-use super::head::{Name, write_field};
+use super::head::Name;
+use super::lines::{write_decimal, write_field};
 
 /// What the proxy itself knows about a client connection.
 #[derive(Clone, Copy, Debug)]
@@ -47,19 +48,34 @@ impl Seen {
                 out.extend_from_slice(b", ");
             }
         }
-        // Writing into memory does not fail.
-        let _ = write!(out, "{}\r\n", self.peer);
+        write_address(self.peer, out);
+        out.extend_from_slice(b"\r\n");
         if self.trusted {
             return;
         }
         if let Some(host) = host {
             write_field(out, "X-Forwarded-Host", host);
         }
-        let _ = write!(
-            out,
-            "X-Forwarded-Proto: http\r\nX-Forwarded-Port: {}\r\n",
-            self.local.port()
-        );
+        out.extend_from_slice(b"X-Forwarded-Proto: http\r\nX-Forwarded-Port: ");
+        write_decimal(out, self.local.port().into());
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+fn write_address(address: IpAddr, out: &mut Vec<u8>) {
+    match address {
+        IpAddr::V4(address) => {
+            let [first, rest @ ..] = address.octets();
+            write_decimal(out, first.into());
+            for octet in rest {
+                out.push(b'.');
+                write_decimal(out, octet.into());
+            }
+        }
+        // Writing into memory does not fail.
+        IpAddr::V6(address) => {
+            let _ = write!(out, "{address}");
+        }
     }
 }
 

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use super::lines::Lines;
+
 /// Bytes of a head.
 pub(super) const MAX_HEAD_BYTES: usize = 64 * 1024;
 /// Fields of a head.
@@ -31,6 +33,14 @@ pub(super) enum Name {
     Other,
 }
 
+/// The fields of a head, each with its name looked up once.
+#[derive(Debug)]
+pub(super) struct Fields<'a> {
+    head: &'a [u8],
+    fields: &'a [httparse::Header<'a>],
+    names: [Name; MAX_FIELDS],
+}
+
 /// What the `Connection` fields of a head say.
 #[derive(Debug, Default)]
 pub(super) struct ConnectionOptions<'a> {
@@ -42,36 +52,77 @@ pub(super) struct ConnectionOptions<'a> {
 
 impl Name {
     pub(super) fn of(name: &str) -> Name {
-        let is = |other: &str| name.eq_ignore_ascii_case(other);
-        match name.len() {
-            2 if is("te") => Name::Te,
-            4 if is("host") => Name::Host,
-            6 if is("accept") => Name::Accept,
-            6 if is("expect") => Name::Expect,
-            7 if is("upgrade") => Name::Upgrade,
-            9 if is("forwarded") => Name::Forwarded,
-            10 if is("connection") => Name::Connection,
-            10 if is("keep-alive") => Name::KeepAlive,
-            14 if is("content-length") => Name::ContentLength,
-            15 if is("x-forwarded-for") => Name::XForwardedFor,
-            16 if is("x-forwarded-host") || is("x-forwarded-port") || is("proxy-connection") => {
-                if is("proxy-connection") {
-                    Name::Proxy
-                } else {
-                    Name::XForwarded
-                }
+        let name = name.as_bytes();
+        let first = name.first().map_or(0, |byte| byte | 0x20);
+        // Length and first letter leave one candidate, so that most names are compared with nothing.
+        let (is_it, known) = match (name.len(), first) {
+            (2, b't') => (is(name, b"te"), Name::Te),
+            (4, b'h') => (is(name, b"host"), Name::Host),
+            (6, b'a') => (is(name, b"accept"), Name::Accept),
+            (6, b'e') => (is(name, b"expect"), Name::Expect),
+            (7, b'u') => (is(name, b"upgrade"), Name::Upgrade),
+            (9, b'f') => (is(name, b"forwarded"), Name::Forwarded),
+            (10, b'c') => (is(name, b"connection"), Name::Connection),
+            (10, b'k') => (is(name, b"keep-alive"), Name::KeepAlive),
+            (14, b'c') => (is(name, b"content-length"), Name::ContentLength),
+            (15, b'x') => (is(name, b"x-forwarded-for"), Name::XForwardedFor),
+            (16, b'x') => {
+                let is_it = is(name, b"x-forwarded-host") || is(name, b"x-forwarded-port");
+                (is_it, Name::XForwarded)
             }
-            17 if is("transfer-encoding") => Name::TransferEncoding,
-            17 if is("x-forwarded-proto") => Name::XForwarded,
-            18 if is("proxy-authenticate") => Name::Proxy,
-            19 if is("proxy-authorization") => Name::Proxy,
-            _ => Name::Other,
+            (16, b'p') => (is(name, b"proxy-connection"), Name::Proxy),
+            (17, b't') => (is(name, b"transfer-encoding"), Name::TransferEncoding),
+            (17, b'x') => (is(name, b"x-forwarded-proto"), Name::XForwarded),
+            (18, b'p') => (is(name, b"proxy-authenticate"), Name::Proxy),
+            (19, b'p') => (is(name, b"proxy-authorization"), Name::Proxy),
+            _ => return Name::Other,
+        };
+        if is_it { known } else { Name::Other }
+    }
+}
+
+/// Whether a field has this name, given in small letters. A name consists of token characters, and of those only the
+/// capital letter becomes a small one, and nothing a hyphen, when the bit is set.
+fn is<const LENGTH: usize>(name: &[u8], small: &[u8; LENGTH]) -> bool {
+    let Ok(name) = <&[u8; LENGTH]>::try_from(name) else {
+        return false;
+    };
+    // Without a branch in it, so that many bytes are compared in one step.
+    let different = name
+        .iter()
+        .zip(small)
+        .fold(0, |different, (this, small)| different | ((this | 0x20) ^ small));
+    different == 0
+}
+
+impl<'a> Fields<'a> {
+    /// The `fields` that have been found in `head`.
+    pub(super) fn of(head: &'a [u8], fields: &'a [httparse::Header<'a>]) -> Fields<'a> {
+        let mut names = [Name::Other; MAX_FIELDS];
+        for (name, field) in names.iter_mut().zip(fields) {
+            *name = Name::of(field.name);
         }
+        Fields { head, fields, names }
+    }
+
+    /// The fields in their order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Name, &'a httparse::Header<'a>)> {
+        self.names.iter().copied().zip(self.fields)
+    }
+
+    /// For passing fields on.
+    pub(super) fn lines(&self) -> Lines<'a> {
+        Lines::of(self.head)
     }
 }
 
 impl<'a> ConnectionOptions<'a> {
     pub(super) fn add(&mut self, value: &'a [u8]) {
+        // What nearly everybody says, in one comparison.
+        if is(value, b"keep-alive") {
+            self.keep_alive = true;
+            return;
+        }
         for option in elements(value) {
             if option.eq_ignore_ascii_case("close") {
                 self.close = true;
@@ -119,14 +170,6 @@ pub(super) fn has_bare_line_end(bytes: &[u8]) -> bool {
     bare || bytes[0] == b'\n'
 }
 
-/// Adds a line with a field.
-pub(super) fn write_field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
-    out.extend_from_slice(name.as_bytes());
-    out.extend_from_slice(b": ");
-    out.extend_from_slice(value);
-    out.extend_from_slice(b"\r\n");
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -154,5 +197,24 @@ mod tests {
         options.add(b"UPGRADE");
         assert!(options.keep_alive && options.upgrade && !options.close);
         assert!(options.names("x-secret") && !options.names("x-open"));
+    }
+
+    #[test]
+    fn names_are_known_in_any_case() {
+        for (name, expected) in [
+            ("TE", Name::Te),
+            ("hOsT", Name::Host),
+            ("Content-Length", Name::ContentLength),
+            ("content_length", Name::Other),
+            ("X-Forwarded-Port", Name::XForwarded),
+            ("X-Forwarded-Part", Name::Other),
+            ("PROXY-CONNECTION", Name::Proxy),
+            ("Proxy-Authorization", Name::Proxy),
+            ("transfer-Encoding", Name::TransferEncoding),
+            ("Cookie", Name::Other),
+            ("", Name::Other),
+        ] {
+            assert_eq!(Name::of(name), expected, "{name}");
+        }
     }
 }

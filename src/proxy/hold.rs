@@ -80,7 +80,7 @@ impl Patience {
     /// # Errors
     /// When there is no point in trying again: the time is over, too many are waiting, or the upstream is given up.
     pub(super) async fn wait(&mut self, worker: &Worker, target: &Target) -> Result<(), Refusal> {
-        if target.retired().is_cancelled() {
+        if target.retired().is_sent() {
             return Ok(());
         }
         if target.connections().is_failed() {
@@ -96,12 +96,12 @@ impl Patience {
                 self.pause = (self.pause * 2).min(LONGEST_PAUSE);
                 Ok(())
             }
-            () = target.retired().cancelled() => {
+            () = target.retired().sent() => {
                 self.pause = FIRST_PAUSE;
                 Ok(())
             }
             () = target.connections().failed() => Err(Refusal::Failed),
-            () = target.closed().cancelled() => Err(Refusal::Closed),
+            () = target.closed().sent() => Err(Refusal::Closed),
         }
     }
 

@@ -6,8 +6,9 @@ use std::io::Write;
 use super::forwarded::Seen;
 use super::framing::{Ambiguous, BodyFields, Framing};
 use super::head::{
-    ConnectionOptions, MAX_FIELDS, MAX_HEAD_BYTES, Name, has_bare_line_end, has_token, write_field,
+    ConnectionOptions, Fields, MAX_FIELDS, MAX_HEAD_BYTES, Name, has_bare_line_end, has_token,
 };
+use super::lines::write_field;
 use super::refusal::{self, Refusal};
 use super::target_form::{self, TargetForm};
 
@@ -54,7 +55,8 @@ pub(super) fn read(
     let (Some(method), Some(target), Some(version)) = (head.method, head.path, head.version) else {
         return Err(Refusal::BadRequest("the head of the request is not valid"));
     };
-    let request = rewrite(method, target, version == 0, head.headers, seen, out)?;
+    let fields = Fields::of(&bytes[..length], head.headers);
+    let request = rewrite(method, target, version == 0, &fields, seen, out)?;
     Ok(Some((request, length)))
 }
 
@@ -64,7 +66,7 @@ fn rewrite(
     method: &str,
     target: &str,
     is_http_1_0: bool,
-    fields: &[httparse::Header<'_>],
+    fields: &Fields<'_>,
     seen: &Seen,
     out: &mut Vec<u8>,
 ) -> Result<Request, Refusal> {
@@ -76,8 +78,8 @@ fn rewrite(
     let mut options = ConnectionOptions::default();
     let mut host = None;
     let (mut trailers, mut protocols, mut expects_continue, mut prefers_json) = (false, false, false, false);
-    for field in fields {
-        match Name::of(field.name) {
+    for (name, field) in fields.iter() {
+        match name {
             Name::Host if host.is_some() => return Err(ONE_HOST),
             Name::Host if !target_form::is_host(field.value) => {
                 return Err(Refusal::BadRequest("the Host header is not valid"));
@@ -117,10 +119,10 @@ fn rewrite(
             let _ = write!(out, "Host: {}\r\n", seen.local);
         }
     }
+    let mut lines = fields.lines();
     let mut chain = Vec::new();
     let mut has_length = false;
-    for field in fields {
-        let name = Name::of(field.name);
+    for (name, field) in fields.iter() {
         let passes = match name {
             Name::Host
             | Name::Connection
@@ -139,9 +141,10 @@ fn rewrite(
             Name::Accept | Name::Other => !options.names(field.name),
         };
         if passes {
-            write_field(out, field.name, field.value);
+            lines.pass(field, out);
         }
     }
+    lines.finish(out);
     if framing == Framing::Chunked {
         out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
     }

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::pool::Pool;
 use super::route::{Connections, Route};
+use super::signal::Signal;
 use super::upstream::Upstream;
 
 /// How often idle connections are looked through while there are any.
@@ -21,26 +21,26 @@ const SWEEP_INTERVAL: Duration = Duration::from_millis(500);
 pub(super) struct Target {
     route: Route,
     pool: Pool,
-    retired: CancellationToken,
-    closed: CancellationToken,
+    retired: Signal,
+    closed: Rc<Signal>,
     _watching: AbortOnDropHandle<()>,
 }
 
 impl Target {
     /// Starts following `route`.
     pub(super) fn new(route: Route) -> Rc<Target> {
-        let closed = CancellationToken::new();
+        let closed = Rc::new(Signal::default());
         let watching = tokio::task::spawn_local({
-            let (connections, closed) = (Arc::clone(route.connections()), closed.clone());
+            let (connections, closed) = (Arc::clone(route.connections()), Rc::clone(&closed));
             async move {
                 connections.closed().cancelled().await;
-                closed.cancel();
+                closed.send();
             }
         });
         Rc::new(Target {
             route,
             pool: Pool::default(),
-            retired: CancellationToken::new(),
+            retired: Signal::default(),
             closed,
             _watching: AbortOnDropHandle::new(watching),
         })
@@ -50,19 +50,19 @@ impl Target {
         self.route.connections()
     }
 
-    /// Cancelled when the worker follows another route.
-    pub(super) fn retired(&self) -> &CancellationToken {
+    /// Sent when the worker follows another route.
+    pub(super) fn retired(&self) -> &Signal {
         &self.retired
     }
 
-    /// Cancelled when the release's connections are closed.
-    pub(super) fn closed(&self) -> &CancellationToken {
+    /// Sent when the release's connections are closed.
+    pub(super) fn closed(&self) -> &Signal {
         &self.closed
     }
 
     /// Takes new requests no more: idle connections are closed, and those in use close when they become idle.
     pub(super) fn retire(&self) {
-        self.retired.cancel();
+        self.retired.send();
         self.pool.clear();
     }
 
@@ -78,7 +78,7 @@ impl Target {
 
     /// Keeps a connection for the next request.
     pub(super) fn give_back(self: Rc<Self>, upstream: Upstream) {
-        if !self.retired.is_cancelled() && !self.closed.is_cancelled() {
+        if !self.retired.is_sent() && !self.closed.is_sent() {
             self.pool.put(upstream, Instant::now());
             self.sweep();
         }

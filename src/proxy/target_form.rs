@@ -47,9 +47,13 @@ pub(super) fn of<'a>(method: &str, target: &'a str) -> Result<TargetForm<'a>, Re
 
 /// Whether a value can be a host with a port: nothing in it that another reader could split at.
 pub(super) fn is_host(value: &[u8]) -> bool {
-    value
-        .iter()
-        .all(|byte| byte.is_ascii_graphic() && !b",/\\@?#\"<>".contains(byte))
+    let splits = |byte: &u8| {
+        matches!(
+            byte,
+            b',' | b'/' | b'\\' | b'@' | b'?' | b'#' | b'"' | b'<' | b'>'
+        )
+    };
+    value.iter().all(|byte| byte.is_ascii_graphic() && !splits(byte))
 }
 
 impl TargetForm<'_> {

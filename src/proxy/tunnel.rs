@@ -2,7 +2,7 @@
 //! breaks, or the release's connections are closed. It owns both sockets, and no memory while nobody speaks.
 
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
@@ -61,11 +61,11 @@ impl Tunnel {
 
     async fn run(mut self, load: Load, counted: Counted, target: Rc<Target>) {
         {
-            let mut closed = pin!(target.closed().cancelled());
+            let mut closed = target.closed().waiting();
             std::future::poll_fn(|context| match self.poll(context) {
                 // However it ended, both sides are closed now.
                 Poll::Ready(_) => Poll::Ready(()),
-                Poll::Pending => closed.as_mut().poll(context),
+                Poll::Pending => closed.poll(context),
             })
             .await;
         }
