@@ -2,9 +2,9 @@
 
 use tokio::time::timeout;
 
-use crate::contender::Contender;
-use crate::stage::{Stage, Upstream};
-use crate::wire::{judge, within};
+use crate::contender::{Contender, judge};
+use crate::stage::Stage;
+use crate::support::{Upstream, patience, within};
 
 /// Requests that two readers could understand in two ways.
 const AMBIGUOUS: &[(&str, &str)] = &[
@@ -151,7 +151,7 @@ async fn a_broken_chunk_never_becomes_a_complete_body() {
                 "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{body}"
             ))
             .await;
-        let read = timeout(Contender::chosen().patience(), async {
+        let read = timeout(patience(), async {
             tokio::select! {
                 biased;
                 mut wire = upstream.accept_some_time() => wire.until_or_end("0\r\n\r\n").await,

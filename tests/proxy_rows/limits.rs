@@ -5,8 +5,9 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use crate::contender::Contender;
+use crate::contender::judge;
 use crate::stage::Stage;
-use crate::wire::{End, judge, within};
+use crate::support::{End, within};
 
 #[tokio::test]
 async fn heads_are_bounded_by_size_and_by_fields() {

@@ -6,8 +6,10 @@ use rollbridge::proxy::Route;
 use tokio::time::{Instant, timeout};
 
 use crate::contender::Contender;
-use crate::stage::{Dormant, Stage};
-use crate::wire::{judge, within};
+use crate::contender::judge;
+use crate::stage::Stage;
+use crate::support::Dormant;
+use crate::support::within;
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 const POST: &str = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody";

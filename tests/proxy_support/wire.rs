@@ -6,7 +6,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::contender::Contender;
+use super::patience::within;
 
 /// One connection.
 pub struct Wire {
@@ -153,12 +153,31 @@ impl Wire {
         (head, body.content)
     }
 
+    /// Reads over a head, without patience; false when the connection ended instead.
+    pub async fn skip_head(&mut self) -> bool {
+        loop {
+            if let Some(start) = self.unread.windows(4).position(|window| window == b"\r\n\r\n") {
+                self.unread.drain(..start + 4);
+                return true;
+            }
+            if self.stream.read_buf(&mut self.unread).await.unwrap_or(0) == 0 {
+                return false;
+            }
+        }
+    }
+
     /// Reads to the end of the connection.
     pub async fn end(&mut self) -> (String, End) {
         let outcome = within(self.stream.read_to_end(&mut self.unread)).await;
         let end = if outcome.is_ok() { End::Fin } else { End::Reset };
         let bytes = std::mem::take(&mut self.unread);
         (String::from_utf8_lossy(&bytes).into_owned(), end)
+    }
+
+    /// Asserts that the other end is gone, in whichever way.
+    pub async fn is_cut(&mut self) {
+        let (rest, _) = self.end().await;
+        assert_eq!(rest, "");
     }
 
     /// Asserts that the other end goes away soon: within two seconds, the time of a busy machine.
@@ -200,17 +219,4 @@ fn fields(text: &str) -> Vec<(String, String)> {
         .map(|line| line.split_once(':').unwrap())
         .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
         .collect()
-}
-
-/// The result of `future`, which must not take for ever.
-pub async fn within<T>(future: impl Future<Output = T>) -> T {
-    timeout(Contender::chosen().patience(), future)
-        .await
-        .expect("this should have happened long ago")
-}
-
-/// Fails with all `failures` of a row that has several cases.
-pub fn judge(cases: usize, failures: &[String]) {
-    let count = failures.len();
-    assert!(count == 0, "{count} of {cases} cases:\n{}", failures.join("\n"));
 }
