@@ -30,7 +30,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Config;
 use crate::events::{EventLog, Milestone};
 use crate::host::ProcessHost;
-use crate::proxy::Proxy;
+use crate::proxy::{Accepting, Proxy};
 use crate::release::ports::PortBook;
 use crate::release::{Release, ReleaseKey};
 
@@ -162,6 +162,13 @@ impl Engine {
         events.record(Milestone::ProxyListening {
             host: address.ip().to_string(),
             port: address.port(),
+        });
+        let log = events.clone();
+        proxy.watch_accepting(move |news| {
+            log.record(match news {
+                Accepting::Paused(reason) => Milestone::ProxyAcceptingPaused { reason },
+                Accepting::Resumed => Milestone::ProxyAcceptingResumed {},
+            });
         });
         let inner = Inner {
             config: Mutex::new(Arc::new(config)),

@@ -24,6 +24,7 @@ impl Stage {
             workers: 2,
             trusted_proxies: vec!["127.0.0.0/8".parse().unwrap()],
             max_connections: 1000,
+            head_timeout: Duration::from_secs(30),
             client_idle_timeout: Duration::from_secs(75),
             hold_timeout: patience() * 3,
             max_held_requests: 100,

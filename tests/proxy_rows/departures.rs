@@ -1,5 +1,7 @@
 //! Rows about a side that leaves in the middle.
 
+use std::time::Duration;
+
 use crate::contender::judge;
 use crate::stage::Stage;
 use crate::support::End;
@@ -9,10 +11,14 @@ const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 #[tokio::test]
 async fn a_client_that_resets_while_it_waits_cancels_its_request() {
     let (stage, upstream) = Stage::start().await;
-    let client = stage.client_sending(GET).await;
-    let (mut wire, _) = upstream.request().await;
-    client.reset();
-    wire.is_cut_soon().await;
+    let mut times = Vec::new();
+    for _ in 0..20 {
+        let client = stage.client_sending(GET).await;
+        let (mut wire, _) = upstream.request().await;
+        client.reset();
+        times.push(wire.is_cut_soon().await);
+    }
+    tell("a reset", times);
 }
 
 #[tokio::test]
@@ -21,7 +27,22 @@ async fn a_client_that_closes_while_it_waits_cancels_its_request() {
     let mut client = stage.client_sending(GET).await;
     let (mut wire, _) = upstream.request().await;
     client.half_close().await;
-    wire.is_cut_soon().await;
+    let mut times = vec![wire.is_cut_soon().await];
+    for _ in 0..19 {
+        let client = stage.client_sending(GET).await;
+        let (mut wire, _) = upstream.request().await;
+        drop(client);
+        times.push(wire.is_cut_soon().await);
+    }
+    tell("a close", times);
+}
+
+/// Prints how long the upstream had to wait for the news, for `--nocapture`. The goal is about 100 ms.
+#[expect(clippy::print_stdout, reason = "a figure for whoever asks for it")]
+fn tell(what: &str, mut times: Vec<Duration>) {
+    times.sort_unstable();
+    let (median, longest) = (times[times.len() / 2], times[times.len() - 1]);
+    println!("the upstream heard of {what} after {median:?}, at most {longest:?}");
 }
 
 #[tokio::test]

@@ -60,6 +60,7 @@ impl Stage {
             workers: 2,
             trusted_proxies,
             max_connections: 1000,
+            head_timeout: Duration::from_secs(30),
             client_idle_timeout: Duration::from_secs(75),
             hold_timeout: Duration::from_secs(60),
             max_held_requests: 100,
