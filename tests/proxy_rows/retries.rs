@@ -132,6 +132,32 @@ async fn a_post_is_never_sent_twice() {
 }
 
 #[tokio::test]
+async fn a_post_takes_no_connection_that_was_idle_for_over_a_second() {
+    let (stage, upstream) = Stage::start().await;
+    for method in ["POST", "PATCH"] {
+        let mut client = stage.client_sending(GET).await;
+        let (mut idle, _) = upstream.request().await;
+        idle.send(OK).await;
+        client.message().await;
+        tokio::time::sleep(Duration::from_millis(1100)).await;
+        client.send(POST.replace("POST", method)).await;
+        within(async {
+            tokio::select! {
+                biased;
+                head = idle.head_or_end() => assert!(head.is_none(), "{method} came on the old connection"),
+                mut wire = upstream.accept() => {
+                    let (_, body) = wire.message().await;
+                    assert_eq!(body, "body");
+                    wire.send("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok").await;
+                    assert_eq!(client.message().await.1, "ok");
+                }
+            }
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
 async fn a_refused_request_waits_for_its_upstream() {
     for request in [GET, POST] {
         let dormant = Dormant::new();

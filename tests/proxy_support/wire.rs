@@ -44,6 +44,10 @@ impl Wire {
         }
     }
 
+    pub fn stream(&self) -> &TcpStream {
+        &self.stream
+    }
+
     pub fn into_stream(self) -> TcpStream {
         assert!(self.unread.is_empty(), "bytes would be lost");
         self.stream
