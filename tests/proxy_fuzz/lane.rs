@@ -24,6 +24,8 @@ use super::case::{Case, Side};
 
 /// When nothing has come for this long, the proxy waits for bytes that will never be sent.
 const QUIET: Duration = Duration::from_millis(60);
+/// The same where everything ends by itself, unless the machine is very busy.
+const LONG_QUIET: Duration = Duration::from_secs(5);
 const PATIENCE: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_micros(300);
 
@@ -169,7 +171,7 @@ async fn converse(proxy: SocketAddr, pieces: &[Vec<u8>], record: &Record, case: 
                 if case.side != Side::Client {
                     // What the upstream says too much must not look like the answer to the next request: nobody can
                     // tell, if it comes after that.
-                    let _ = timeout(QUIET, record.answered.notified()).await;
+                    let _ = timeout(LONG_QUIET, record.answered.notified()).await;
                 }
                 sleep(PAUSE).await;
             }
@@ -195,8 +197,13 @@ async fn converse(proxy: SocketAddr, pieces: &[Vec<u8>], record: &Record, case: 
     // Whoever meets a reset first is told of it, and nobody else: it may be the writer.
     let failed_writing = sent.is_none();
     let mut writer = sent;
+    let quiet = if case.is_valid || case.side != Side::Client {
+        LONG_QUIET
+    } else {
+        QUIET
+    };
     loop {
-        let limit = if writer.is_some() { QUIET } else { PATIENCE };
+        let limit = if writer.is_some() { quiet } else { PATIENCE };
         match timeout(limit, reader.read_buf(&mut received)).await {
             Ok(Ok(0)) => return (received, failed_writing),
             Ok(Err(_)) => return (received, true),
