@@ -18,7 +18,8 @@ pub(super) enum TargetForm<'a> {
 /// Judges a target.
 pub(super) fn of<'a>(method: &str, target: &'a str) -> Result<TargetForm<'a>, Refusal> {
     let bad = Refusal::BadRequest("the request target is not valid");
-    if !target.bytes().all(|byte| byte.is_ascii_graphic()) {
+    // A fragment never belongs into a request: some readers leave it out, others take it for a part of the path.
+    if !target.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#') {
         return Err(bad);
     }
     let is_options = method == "OPTIONS";
@@ -32,7 +33,7 @@ pub(super) fn of<'a>(method: &str, target: &'a str) -> Result<TargetForm<'a>, Re
     };
     let scheme = ["http://", "https://"].into_iter().find(is_scheme).ok_or(bad)?;
     let rest = &target[scheme.len()..];
-    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let end = rest.find(['/', '?']).unwrap_or(rest.len());
     let (authority, path) = rest.split_at(end);
     // A name and a password before the host have no business in a request: they disguise the host.
     if authority.is_empty() || !is_host(authority.as_bytes()) {
@@ -120,6 +121,8 @@ mod tests {
             ("GET", "http:///x"),
             ("GET", "http://a b/"),
             ("GET", "ftp://a/"),
+            ("GET", "/x#y"),
+            ("GET", "http://b.test#/x"),
             ("GET", "http://user@b.test/"),
             ("GET", "http://a.test:80@b.test/"),
             ("GET", "http://a:b/"),

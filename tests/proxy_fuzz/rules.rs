@@ -84,6 +84,8 @@ pub fn request(read: &Message, standpoint: Standpoint) -> Result<Message, &'stat
     if let Some((own, path)) = absolute(method, target) {
         host = Some(own.as_bytes().to_vec());
         sent.start.1 = path;
+    } else if target.contains('#') {
+        return Err("a fragment");
     } else if !(target.starts_with('/') || target == "*" && method == "OPTIONS") {
         return Err("neither a path nor an absolute target");
     }
