@@ -34,15 +34,12 @@ impl Message {
         self.values(name).next().is_some()
     }
 
-    /// The elements of all list-valued fields of that name, in small letters.
+    /// The elements of all list-valued fields of that name, in small letters. What is no text is no element.
     pub fn tokens(&self, name: &str) -> Vec<String> {
         self.values(name)
             .flat_map(|value| value.split(|byte| *byte == b','))
-            .map(|token| {
-                String::from_utf8_lossy(token)
-                    .trim_matches([' ', '\t'])
-                    .to_ascii_lowercase()
-            })
+            .filter_map(|token| std::str::from_utf8(token).ok())
+            .map(|token| token.trim_matches([' ', '\t']).to_ascii_lowercase())
             .filter(|token| !token.is_empty())
             .collect()
     }

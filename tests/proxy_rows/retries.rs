@@ -44,6 +44,18 @@ async fn idle_upstream_connections_close_before_node_would() {
 }
 
 #[tokio::test]
+async fn an_announced_idle_time_is_not_exhausted() {
+    let (stage, upstream) = Stage::start().await;
+    let mut client = stage.client_sending(GET).await;
+    let (mut wire, _) = upstream.request().await;
+    wire.send("HTTP/1.1 200 OK\r\nKeep-Alive: timeout=2\r\nContent-Length: 2\r\n\r\nok")
+        .await;
+    client.message().await;
+    let closed = timeout(Duration::from_secs(2), wire.end()).await;
+    assert_eq!(closed.expect("the connection is kept for too long").0, "");
+}
+
+#[tokio::test]
 async fn a_connection_that_ended_while_idle_is_not_used() {
     let (stage, upstream) = Stage::start().await;
     let mut client = stage.client().await;
