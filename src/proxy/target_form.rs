@@ -49,7 +49,13 @@ pub(super) fn of<'a>(method: &str, target: &'a str) -> Result<TargetForm<'a>, Re
 /// Whether a value can be a host with a port, as RFC 3986 has it: no two readers split it at different places. It may be
 /// empty.
 pub(super) fn is_host(value: &[u8]) -> bool {
-    let is_of_name = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+;=".contains(byte);
+    let is_of_name = |byte: &u8| {
+        byte.is_ascii_alphanumeric()
+            || matches!(
+                byte,
+                b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&' | b'\'' | b'('..=b'+' | b';' | b'='
+            )
+    };
     let rest = match value.strip_prefix(b"[") {
         Some(inner) => {
             let end = inner.iter().position(|byte| *byte == b']').unwrap_or(0);
