@@ -98,7 +98,11 @@ impl Court {
                 "a valid request did not arrive; the client got {refusal:?}"
             ));
         }
-        self.judge_numbers(&by_hyper, &observed.client).await
+        // The upstream that answers reads with hyper, too.
+        if likes(&by_hyper) {
+            self.judge_numbers(&by_hyper, &observed.client).await?;
+        }
+        Ok(())
     }
 
     /// The client gets the answers in the order of its requests, and at the end perhaps one of the proxy.
