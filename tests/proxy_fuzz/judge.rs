@@ -216,8 +216,10 @@ fn has_error(reading: &Reading, words: &str) -> bool {
     reading.error.iter().any(|error| error.contains(words))
 }
 
-fn has_connection_trailer(message: &Message) -> bool {
-    message.trailers.iter().any(|(name, _)| name == "connection")
+/// Whether Node may take a message for the last one where it is not: to Node a trailer can end a connection, and
+/// `keep-alive` with a tab behind it does not keep one.
+fn may_end(message: &Message) -> bool {
+    message.is_http_1_0 || message.trailers.iter().any(|(name, _)| name == "connection")
 }
 
 fn is_own_refusal(answer: &Message) -> bool {
@@ -237,11 +239,10 @@ fn arrived_as_sent(who: &str, sent: &Reading, arrived: &Reading, standpoint: Sta
         return Err(format!("{who} cannot read what arrived: {error}"));
     }
     for (number, message) in arrived.messages.iter().enumerate() {
-        // The same length twice is harmless, and becomes one; Node refuses it. And to Node a trailer can end a connection.
-        let is_after_trailers =
-            number > 0 && sent.messages.get(number - 1).is_some_and(has_connection_trailer);
+        // The same length twice is harmless, and becomes one; Node refuses it.
+        let is_behind_an_end = number > 0 && sent.messages.get(number - 1).is_some_and(may_end);
         let is_tolerated = has_error(sent, "Duplicate Content-Length")
-            || (has_error(sent, "Data after") && is_after_trailers);
+            || (has_error(sent, "Data after") && is_behind_an_end);
         if number == sent.messages.len() && is_tolerated {
             break;
         }
