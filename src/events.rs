@@ -23,6 +23,10 @@ const FOLLOWER_BACKLOG: usize = 1024;
 pub enum Milestone {
     #[serde(rename = "proxy listening")]
     ProxyListening { host: String, port: u16 },
+    #[serde(rename = "proxy accepting paused")]
+    ProxyAcceptingPaused { reason: String },
+    #[serde(rename = "proxy accepting resumed")]
+    ProxyAcceptingResumed {},
     #[serde(rename = "control socket listening")]
     ControlSocketListening { path: String },
     #[serde(rename = "deploy starting")]

@@ -4,10 +4,11 @@
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use rollbridge::proxy::{Proxy, Settings};
+use rollbridge::proxy::{Accepting, Proxy, Settings};
 
 #[test]
 fn the_acceptor_survives_a_lack_of_descriptors() {
@@ -17,11 +18,14 @@ fn the_acceptor_survives_a_lack_of_descriptors() {
         workers: 1,
         trusted_proxies: Vec::new(),
         max_connections: 1000,
+        head_timeout: Duration::from_secs(30),
         client_idle_timeout: Duration::from_secs(75),
         hold_timeout: Duration::ZERO,
         max_held_requests: 1,
     };
     let proxy = Proxy::start(TcpListener::bind("127.0.0.1:0").unwrap(), settings, None).unwrap();
+    let (teller, told) = channel();
+    proxy.watch_accepting(move |news| teller.send(news).unwrap());
     // Stays open, so that nothing gives a descriptor back at the wrong moment.
     let _first = served(proxy.local_address());
 
@@ -37,6 +41,10 @@ fn the_acceptor_survives_a_lack_of_descriptors() {
         .unwrap();
     ask(&mut waiting);
     assert!(waiting.read(&mut [0; 1]).is_err(), "nobody can have answered");
+
+    // It has tried several times by now, and has said once what is wrong.
+    let news: Vec<Accepting> = told.try_iter().collect();
+    assert!(matches!(news.as_slice(), [Accepting::Paused(_)]), "{news:?}");
 
     drop(hogs);
     waiting.set_read_timeout(Some(Duration::from_secs(20))).unwrap();

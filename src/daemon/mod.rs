@@ -34,7 +34,7 @@ use crate::config::Config;
 use crate::events::{EventLog, Milestone};
 use crate::host::{Exit, ProcessHost, ProcessIdentity};
 use crate::keeper::Past;
-use crate::proxy::Proxy;
+use crate::proxy::{Accepting, Proxy};
 use crate::release::ports::PortBook;
 use crate::release::{Release, ReleaseKey};
 
@@ -194,6 +194,13 @@ impl Engine {
                 absent_ms: past.absent_ms,
                 short_lived: past.short_lived,
             },
+        });
+        let log = events.clone();
+        proxy.watch_accepting(move |news| {
+            log.record(match news {
+                Accepting::Paused(reason) => Milestone::ProxyAcceptingPaused { reason },
+                Accepting::Resumed => Milestone::ProxyAcceptingResumed {},
+            });
         });
         let inner = Inner {
             config: Mutex::new(config),

@@ -1,5 +1,7 @@
 //! How the proxy treats its clients, from the config and what the system allows.
 
+use std::time::Duration;
+
 use nix::sys::resource::{Resource, getrlimit};
 
 use crate::config::Config;
@@ -7,6 +9,9 @@ use crate::proxy::Settings;
 
 /// Descriptors left for processes, pipes and clients of the control socket.
 const RESERVED_DESCRIPTORS: u64 = 256;
+
+/// How long a client may take to send the head of a request.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// However low the open-file limit is, this many clients are let in.
 const FEWEST_CONNECTIONS: usize = 64;
@@ -20,6 +25,7 @@ pub(super) fn of(config: &Config) -> Settings {
             .proxy
             .max_connections
             .unwrap_or_else(affordable_connections),
+        head_timeout: HEAD_TIMEOUT,
         client_idle_timeout: config.proxy.client_idle_timeout,
         hold_timeout: config.proxy.hold_timeout,
         max_held_requests: config.proxy.max_held_requests,

@@ -2,17 +2,19 @@
 //! request, and it never ends because of an error: whatever accepting runs into, it waits a little and goes on.
 
 use std::cell::Cell;
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
 use tokio::task::LocalSet;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::refusal;
@@ -25,12 +27,31 @@ const MAX_REFUSALS: usize = 64;
 /// How long a refused client may take to read its answer and leave.
 const REFUSAL_TIME: Duration = Duration::from_secs(1);
 
+/// Trouble is over when nothing has gone wrong for this long.
+const QUIET_TIME: Duration = Duration::from_secs(5);
+
+/// Whether connections can be accepted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Accepting {
+    /// Not at the moment; says what the machine lacks. It is tried again until it works.
+    Paused(String),
+    /// Again, and for a while without trouble.
+    Resumed,
+}
+
+/// Who is told of trouble with accepting; nobody at first.
+#[derive(Clone, Default)]
+pub(super) struct Watch(Arc<OnceLock<Tell>>);
+
+type Tell = Box<dyn Fn(Accepting) + Send + Sync>;
+
 /// The listener and the workers behind it.
 #[derive(Debug)]
 pub(super) struct Acceptor {
     listener: TcpListener,
     seats: Vec<Seat>,
     max_connections: Arc<AtomicUsize>,
+    watch: Watch,
 }
 
 /// What to do about a failed `accept`.
@@ -47,11 +68,13 @@ impl Acceptor {
         listener: TcpListener,
         seats: Vec<Seat>,
         max_connections: Arc<AtomicUsize>,
+        watch: Watch,
     ) -> Acceptor {
         Acceptor {
             listener,
             seats,
             max_connections,
+            watch,
         }
     }
 
@@ -68,14 +91,24 @@ impl Acceptor {
     async fn accept_all(&self) {
         let refusing = Rc::new(Cell::new(0));
         let mut pause = FIRST_PAUSE;
+        // When accepting failed last; none once that is over.
+        let mut trouble: Option<Instant> = None;
         loop {
             match self.listener.accept().await {
                 Ok((stream, peer)) => {
+                    if trouble.is_some_and(|last| last.elapsed() >= QUIET_TIME) {
+                        trouble = None;
+                        self.watch.tell(Accepting::Resumed);
+                    }
                     pause = FIRST_PAUSE;
                     self.place(stream, peer, &refusing);
                 }
                 Err(error) if after(&error) == AfterError::GoOn => {}
-                Err(_) => {
+                Err(error) => {
+                    // Told once, however often it happens before it is over.
+                    if trouble.replace(Instant::now()).is_none() {
+                        self.watch.tell(Accepting::Paused(error.to_string()));
+                    }
                     tokio::time::sleep(pause).await;
                     pause = longer(pause);
                 }
@@ -99,6 +132,25 @@ impl Acceptor {
         if let Ok(stream) = stream.into_std() {
             self.seats[least_loaded(&loads)].serve(stream, peer);
         }
+    }
+}
+
+impl Watch {
+    pub(super) fn set(&self, tell: impl Fn(Accepting) + Send + Sync + 'static) {
+        // Whoever came first is told.
+        let _ = self.0.set(Box::new(tell));
+    }
+
+    fn tell(&self, news: Accepting) {
+        if let Some(tell) = self.0.get() {
+            tell(news);
+        }
+    }
+}
+
+impl fmt::Debug for Watch {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Watch")
     }
 }
 

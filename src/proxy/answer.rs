@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use super::body::{Body, Encoding};
 use super::framing::{BodyFields, Framing};
-use super::head::{ConnectionOptions, Fields, MAX_FIELDS, MAX_HEAD_BYTES, Name, elements, has_token};
+use super::head::{
+    ConnectionOptions, Fields, MAX_FIELDS, MAX_HEAD_BYTES, Name, elements, has_bare_line_end, has_token,
+};
 use super::lines::write_decimal;
 use super::request::Request;
 
@@ -55,6 +57,9 @@ pub(super) fn read(
         Ok(httparse::Status::Partial) if bytes.len() < MAX_HEAD_BYTES => return Ok(None),
         Ok(httparse::Status::Partial) | Err(_) => return Err(BadAnswer),
     };
+    if has_bare_line_end(&bytes[..length]) {
+        return Err(BadAnswer);
+    }
     let (Some(code), Some(version)) = (head.code, head.version) else {
         return Err(BadAnswer);
     };
@@ -74,8 +79,11 @@ pub(super) fn read(
             Answer::Switch
         }
         0..=99 | 101 => return Err(BadAnswer),
+        // HTTP/1.0 knows no answer before the answer.
+        100..=199 if version == 0 => return Err(BadAnswer),
         100..=199 => {
-            // HTTP/1.0 knows no answer before the answer.
+            // What it says about a body is dropped, but must make sense.
+            body_of(&fields, false)?;
             if !request.is_http_1_0 {
                 write_start(code, reason, out);
                 write_fields(&fields, &options, false, out);
@@ -118,22 +126,16 @@ fn rewrite(
         reason,
         is_http_1_0,
     } = start;
-    let mut body = BodyFields::default();
+    // Judged also where there will be none: the next reader may not know that.
+    let (body, framing) = body_of(fields, is_http_1_0)?;
     let mut announced_idle = None;
     for (name, field) in fields.iter() {
-        match name {
-            Name::ContentLength => body.add_length(field.value).map_err(|_| BadAnswer)?,
-            Name::TransferEncoding => body.add_coding(field.value),
-            Name::KeepAlive => announced_idle = announced_idle.or(idle_time(field.value)),
-            _ => {}
+        if name == Name::KeepAlive {
+            announced_idle = announced_idle.or(idle_time(field.value));
         }
     }
     let has_no_body = request.is_head || matches!(code, 204 | 304);
-    let framing = if has_no_body {
-        Framing::Empty
-    } else {
-        body.of_answer(is_http_1_0).map_err(|_| BadAnswer)?
-    };
+    let framing = if has_no_body { Framing::Empty } else { framing };
     let (encoding, until_close) = match framing {
         Framing::Empty | Framing::Length(_) => (Encoding::Plain, false),
         Framing::Chunked | Framing::UntilClose if request.is_http_1_0 => (Encoding::Plain, true),
@@ -174,6 +176,20 @@ fn rewrite(
             && (!is_http_1_0 || options.keep_alive),
         announced_idle,
     })
+}
+
+/// What the fields say about a body, and how one would end.
+fn body_of(fields: &Fields<'_>, is_http_1_0: bool) -> Result<(BodyFields, Framing), BadAnswer> {
+    let mut body = BodyFields::default();
+    for (name, field) in fields.iter() {
+        match name {
+            Name::ContentLength => body.add_length(field.value).map_err(|_| BadAnswer)?,
+            Name::TransferEncoding => body.add_coding(field.value),
+            _ => {}
+        }
+    }
+    let framing = body.of_answer(is_http_1_0).map_err(|_| BadAnswer)?;
+    Ok((body, framing))
 }
 
 fn write_start(code: u16, reason: &str, out: &mut Vec<u8>) {
@@ -288,6 +304,11 @@ mod tests {
             "this is not HTTP\r\n\r\n",
             "HTTP/1.1 101 Switching Protocols\r\n\r\n",
             "HTTP/1.1 099 Odd\r\n\r\n",
+            "HTTP/1.1 200 OK\n\n",
+            "HTTP/1.0 103 Early Hints\r\n\r\n",
+            "HTTP/1.1 204 No Content\r\nTransfer-Encoding: gzip\r\n\r\n",
+            "HTTP/1.1 103 Early Hints\r\nContent-Length: x\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nX: 1\nY: 2\r\n\r\n",
             "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
             "HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n",
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n",

@@ -84,6 +84,13 @@ impl Chunks {
             return Err(bad);
         }
         for field in fields {
+            // Some readers would take them for the framing of this message or the next.
+            if ["content-length", "transfer-encoding"]
+                .iter()
+                .any(|framing| field.name.eq_ignore_ascii_case(framing))
+            {
+                return Err(bad);
+            }
             if may_trail(field.name) {
                 keep(field.name, field.value);
             }
@@ -96,10 +103,9 @@ impl Chunks {
 
 /// Fields about framing, routing and this connection have no business behind a body.
 fn may_trail(name: &str) -> bool {
-    const NEVER: [&str; 16] = [
+    const NEVER: [&str; 14] = [
         "connection",
         "content-encoding",
-        "content-length",
         "content-range",
         "content-type",
         "forwarded",
@@ -110,7 +116,6 @@ fn may_trail(name: &str) -> bool {
         "proxy-connection",
         "te",
         "trailer",
-        "transfer-encoding",
         "upgrade",
         "authorization",
     ];
@@ -120,16 +125,62 @@ fn may_trail(name: &str) -> bool {
     !is_forwarded && !NEVER.iter().any(|never| name.eq_ignore_ascii_case(never))
 }
 
-/// Hexadecimal digits, and after a semicolon whatever is no control character.
+/// Hexadecimal digits, and perhaps extensions.
 fn size_of(line: &[u8]) -> Option<u64> {
     let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
     let (digits, extensions) = line.split_at(digits);
-    let is_plain = |byte: &u8| *byte == b'\t' || (*byte >= b' ' && *byte != 0x7f);
-    let fine = extensions.is_empty() || (extensions[0] == b';' && extensions.iter().all(is_plain));
-    if digits.is_empty() || digits.len() > 16 || !fine {
+    if digits.is_empty() || digits.len() > 16 || !are_extensions(extensions) {
         return None;
     }
     u64::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
+}
+
+/// Whether there are only names, each after a semicolon and perhaps with a value. They are dropped all the same, but
+/// what has no form may be meant to look like something else.
+fn are_extensions(mut rest: &[u8]) -> bool {
+    while let Some((first, after)) = rest.split_first() {
+        let name = token_length(after);
+        if *first != b';' || name == 0 {
+            return false;
+        }
+        rest = &after[name..];
+        let Some(value) = rest.strip_prefix(b"=") else {
+            continue;
+        };
+        let length = match value.strip_prefix(b"\"") {
+            Some(quoted) => match quoted_length(quoted) {
+                Some(length) => length + 1,
+                None => return false,
+            },
+            None => token_length(value),
+        };
+        if length == 0 {
+            return false;
+        }
+        rest = &value[length..];
+    }
+    true
+}
+
+fn token_length(bytes: &[u8]) -> usize {
+    let is_of_token = |byte: &&u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
+    bytes.iter().take_while(is_of_token).count()
+}
+
+/// Up to and including the closing quote.
+fn quoted_length(bytes: &[u8]) -> Option<usize> {
+    let mut escaped = false;
+    for (at, byte) in bytes.iter().enumerate() {
+        let is_text = *byte == b'\t' || (*byte >= b' ' && *byte != 0x7f);
+        match byte {
+            _ if !is_text => return None,
+            _ if escaped => escaped = false,
+            b'\\' => escaped = true,
+            b'"' => return Some(at + 1),
+            _ => {}
+        }
+    }
+    None
 }
 
 #[cfg(test)]
@@ -143,6 +194,15 @@ mod tests {
             ("a", Some(10)),
             ("FF", Some(255)),
             ("5;name=value", Some(5)),
+            ("5;name", Some(5)),
+            ("5;a=\"b \\\" c\";d", Some(5)),
+            ("5;", None),
+            ("5;=b", None),
+            ("5;a=", None),
+            ("5;a=\"b", None),
+            ("5;a b", None),
+            ("5; a", None),
+            ("5;a;", None),
             ("ffffffffffffffff", Some(u64::MAX)),
             ("", None),
             (";x", None),

@@ -15,7 +15,6 @@ use super::exchange::Upload;
 use super::forward::{Outcome, forward};
 use super::forwarded::Seen;
 use super::framing::Framing;
-use super::head::HEAD_TIMEOUT;
 use super::refusal::{Form, Refusal};
 use super::request::{self, Request};
 use super::tunnel::Tunnel;
@@ -39,11 +38,13 @@ pub(super) async fn serve(worker: Rc<Worker>, arrival: Arrival) {
     let Ok(local) = stream.local_addr() else { return };
     let _ = stream.set_nodelay(true);
 
-    let idle_timeout = worker.settings().client_idle_timeout;
+    let settings = worker.settings();
+    let (idle_timeout, head_timeout) = (settings.client_idle_timeout, settings.head_timeout);
+    drop(settings);
     let mut wire = Wire::new(stream);
-    let mut alarm = Alarm::new();
+    let mut alarm = Alarm::new(head_timeout);
     // Idle time begins with the first answer: until then the request may be on its way.
-    let mut patience = HEAD_TIMEOUT;
+    let mut patience = head_timeout;
     loop {
         let seen = || Seen::new(arrival.peer, local, &worker.settings().trusted_proxies);
         let (request, output) = match next_request(&mut wire, seen, patience, &mut alarm).await {
@@ -154,7 +155,7 @@ async fn next_request(
         }
         let in_head = !wire.input.is_empty();
         if in_head && !begun {
-            (begun, deadline) = (true, Some(Instant::now() + HEAD_TIMEOUT));
+            (begun, deadline) = (true, Some(Instant::now() + alarm.head_timeout));
         }
         let deadline = *deadline.get_or_insert_with(|| Instant::now() + patience);
         if alarm.poll(context, deadline).is_pending() {
@@ -169,22 +170,29 @@ async fn next_request(
 }
 
 /// A timer that is hardly ever set anew: a deadline that moves away is noticed when the earlier one has passed.
-struct Alarm(Pin<Box<Sleep>>);
+struct Alarm {
+    sleep: Pin<Box<Sleep>>,
+    /// How long a head may take.
+    head_timeout: Duration,
+}
 
 impl Alarm {
-    fn new() -> Alarm {
-        Alarm(Box::pin(tokio::time::sleep(HEAD_TIMEOUT)))
+    fn new(head_timeout: Duration) -> Alarm {
+        Alarm {
+            sleep: Box::pin(tokio::time::sleep(head_timeout)),
+            head_timeout,
+        }
     }
 
     fn poll(&mut self, context: &mut Context<'_>, deadline: Instant) -> Poll<()> {
-        if self.0.deadline() > deadline {
-            self.0.as_mut().reset(deadline);
+        if self.sleep.deadline() > deadline {
+            self.sleep.as_mut().reset(deadline);
         }
-        while self.0.as_mut().poll(context).is_ready() {
+        while self.sleep.as_mut().poll(context).is_ready() {
             if Instant::now() >= deadline {
                 return Poll::Ready(());
             }
-            self.0.as_mut().reset(deadline);
+            self.sleep.as_mut().reset(deadline);
         }
         Poll::Pending
     }
@@ -197,6 +205,8 @@ mod tests {
 
     use super::*;
 
+    const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+
     /// What comes of waiting for a request of which only `start` ever arrives; time flies while nothing happens.
     async fn waited(start: &str) -> (Next, Duration) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -206,7 +216,13 @@ mod tests {
         let mut wire = Wire::new(listener.accept().await.unwrap().0);
         let began = Instant::now();
         let seen = || Seen::new(address, address, &[]);
-        let next = next_request(&mut wire, seen, Duration::from_secs(75), &mut Alarm::new()).await;
+        let next = next_request(
+            &mut wire,
+            seen,
+            Duration::from_secs(75),
+            &mut Alarm::new(HEAD_TIMEOUT),
+        )
+        .await;
         (next, began.elapsed())
     }
 

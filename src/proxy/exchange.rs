@@ -30,6 +30,8 @@ pub(super) struct Exchange<'a> {
     progress: Progress,
     /// Bytes of the request have been sent.
     sent: bool,
+    /// How many, in the first piece; nothing once there has been a second.
+    first_piece: Option<usize>,
     /// Bytes of an answer have come.
     heard: bool,
     /// The upstream has said 100.
@@ -93,6 +95,7 @@ impl<'a> Exchange<'a> {
             keep_alive,
             progress: Progress::Waiting,
             sent: false,
+            first_piece: None,
             heard: false,
             continued: false,
             deaf: false,
@@ -141,8 +144,13 @@ impl<'a> Exchange<'a> {
     /// Writes to the upstream what is ready for it.
     fn send(&mut self, context: &mut Context<'_>) -> Result<(), Failure> {
         while !self.upload.output.is_empty() && !self.deaf {
+            let ready = self.upload.output.len();
             match self.upload.output.poll_drain(context, &mut self.upstream.stream) {
-                Poll::Ready(Ok(())) => self.sent = true,
+                Poll::Ready(Ok(())) => {
+                    let piece = ready - self.upload.output.len();
+                    self.first_piece = (!self.sent).then_some(piece);
+                    self.sent = true;
+                }
                 Poll::Ready(Err(_)) if !self.sent => return Err(Failure::Unsent),
                 Poll::Ready(Err(_)) => self.deaf = true,
                 Poll::Pending => break,
@@ -251,15 +259,24 @@ impl<'a> Exchange<'a> {
         Ok(true)
     }
 
+    /// Whether the upstream has never read the request, and it can be sent once more.
+    fn was_turned_away(&self) -> bool {
+        let never_read = self
+            .first_piece
+            .is_some_and(|length| self.upstream.never_read(length));
+        never_read && self.upload.output.can_rewind()
+    }
+
     /// The upstream has ended, `clean` or with an error.
     fn end(&mut self, clean: bool) -> Result<(), Failure> {
-        match &mut self.progress {
+        match self.progress {
             Progress::Waiting if self.heard => return Err(Failure::Broken),
             Progress::Waiting if !self.sent => return Err(Failure::Unsent),
+            // It had closed before the request got there.
+            Progress::Waiting if self.was_turned_away() => return Err(Failure::Unsent),
             Progress::Waiting => return Err(Failure::Silent),
-            Progress::Body(answer) => {
+            Progress::Body(mut answer) => {
                 let complete = clean && answer.body.end(&mut self.wire.output);
-                let answer = *answer;
                 self.progress = if complete {
                     Progress::Complete(answer)
                 } else {

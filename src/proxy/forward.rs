@@ -60,9 +60,7 @@ pub(super) async fn forward(
 ) -> Outcome {
     let mut patience = Patience::new();
     let mut fresh = false;
-    if request.is_idempotent {
-        upload.output.keep();
-    }
+    upload.output.keep();
     loop {
         // Counted before anything is awaited: a switch that has been acknowledged finds no newcomer here.
         let Some(target) = worker.target() else {
@@ -124,7 +122,7 @@ pub(super) async fn forward(
         let again = match failure {
             Failure::BadBody(reason) => return Outcome::Refused(Refusal::BadRequest(reason)),
             Failure::Unsent => true,
-            Failure::Silent => upload.output.can_rewind(),
+            Failure::Silent => request.is_idempotent && upload.output.can_rewind(),
             Failure::ClientGone | Failure::Broken | Failure::Truncated => false,
         };
         if !again {

@@ -1,16 +1,12 @@
 //! What heads of requests and answers have in common: their limits, the fields that mean something to a proxy, and how
 //! lines end. Pure functions.
 
-use std::time::Duration;
-
 use super::lines::Lines;
 
 /// Bytes of a head.
 pub(super) const MAX_HEAD_BYTES: usize = 64 * 1024;
 /// Fields of a head.
 pub(super) const MAX_FIELDS: usize = 128;
-/// How long a head may take from its first byte to its last.
-pub(super) const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Names of fields the proxy has rules for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -45,6 +45,7 @@ use acceptor::Acceptor;
 use hold::Holds;
 use worker::{Seat, Worker};
 
+pub use acceptor::Accepting;
 pub use route::{Connections, Cut, Route};
 
 /// How the proxy treats its clients.
@@ -56,6 +57,8 @@ pub struct Settings {
     pub trusted_proxies: Vec<IpNet>,
     /// Client connections open at once; the next one is answered 503 and closed.
     pub max_connections: usize,
+    /// How long the head of a request may take from its first byte to its last.
+    pub head_timeout: Duration,
     /// How long a client connection may stay open without a request.
     pub client_idle_timeout: Duration,
     /// How long a request may wait for an upstream that does not answer; zero means never.
@@ -73,6 +76,7 @@ pub struct Proxy {
     seats: Mutex<Vec<Seat>>,
     holds: Arc<Holds>,
     max_connections: Arc<AtomicUsize>,
+    listener_watch: acceptor::Watch,
     threads: Mutex<Vec<ProxyThread>>,
 }
 
@@ -119,7 +123,13 @@ impl Proxy {
             tokio::net::TcpListener::from_std(listener)?
         };
         let max_connections = Arc::new(AtomicUsize::new(settings.max_connections));
-        let acceptor = Acceptor::new(listener, seats.clone(), Arc::clone(&max_connections));
+        let listener_watch = acceptor::Watch::default();
+        let acceptor = Acceptor::new(
+            listener,
+            seats.clone(),
+            Arc::clone(&max_connections),
+            listener_watch.clone(),
+        );
         let stopped = stop.clone();
         threads.push(start_thread(
             "proxy-accept".to_owned(),
@@ -135,6 +145,7 @@ impl Proxy {
             seats: Mutex::new(seats),
             holds,
             max_connections,
+            listener_watch,
             threads: Mutex::new(threads),
         })
     }
@@ -142,6 +153,12 @@ impl Proxy {
     /// The address clients connect to, with the real port where 0 was asked for.
     pub fn local_address(&self) -> SocketAddr {
         self.local_address
+    }
+
+    /// Has `tell` called when connections cannot be accepted, and when they can again; the first such call counts. It
+    /// runs on the accepting thread and must not wait.
+    pub fn watch_accepting(&self, tell: impl Fn(Accepting) + Send + Sync + 'static) {
+        self.listener_watch.set(tell);
     }
 
     /// Treats clients by these settings from now on; connections that are open keep their idle time.

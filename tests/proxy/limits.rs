@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::stage::{End, Stage, Upstream, wait_until};
+use crate::stage::{End, Stage, Upstream, wait_until, within};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
@@ -79,6 +79,37 @@ async fn a_request_under_way_is_not_idle() {
     tokio::time::sleep(Duration::from_millis(100)).await;
     wire.send("ok").await;
     assert_eq!(client.exactly(2).await, "ok");
+}
+
+#[tokio::test]
+async fn a_client_that_sends_a_byte_now_and_then_is_given_up() {
+    let stage = Stage::with(|settings| settings.head_timeout = Duration::from_millis(400));
+    let upstream = Upstream::listen().await;
+    stage.proxy.switch(Some(upstream.route.clone())).await;
+    for used in [false, true] {
+        let mut client = stage.client().await;
+        if used {
+            client.send(GET).await;
+            let (mut wire, _) = upstream.request().await;
+            wire.send("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok")
+                .await;
+            client.message().await;
+        }
+        // At this pace the head would take three times as long as it may.
+        let mut bytes = GET.bytes().cycle();
+        let answer = within(async {
+            loop {
+                client.try_send([bytes.next().unwrap()]).await;
+                let pause = Duration::from_millis(40);
+                if let Ok(head) = tokio::time::timeout(pause, client.head_or_end()).await {
+                    break head;
+                }
+            }
+        })
+        .await;
+        assert_eq!(answer.map(|head| head.status()), Some(408), "used {used}");
+        client.end().await;
+    }
 }
 
 #[tokio::test]

@@ -9,5 +9,7 @@ mod limits;
 mod stage;
 mod streaming;
 mod strictness;
+#[path = "../proxy_support/mod.rs"]
+mod support;
 mod switching;
 mod upgrades;

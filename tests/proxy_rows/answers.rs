@@ -1,7 +1,8 @@
 //! Rows about the parts of an answer: trailers, 1xx, no body, HTTP/1.0.
 
+use crate::contender::judge;
 use crate::stage::Stage;
-use crate::wire::{End, judge};
+use crate::support::End;
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 

@@ -4,7 +4,6 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
 use tempfile::TempDir;
 
@@ -31,11 +30,6 @@ impl Contender {
             Ok("haproxy") => Contender::Haproxy,
             Ok(other) => panic!("ROLLBRIDGE_ROWS_AGAINST is {other}; it can be rollbridge, nginx or haproxy"),
         }
-    }
-
-    /// How long a thing may take that has to happen. The score card is made on a quiet machine.
-    pub fn patience(self) -> Duration {
-        Duration::from_secs(if self == Contender::Rollbridge { 20 } else { 5 })
     }
 
     /// Whether `status` is the refusal a row asks for: exactly that one from us, any error from others.
@@ -164,4 +158,10 @@ listen application
   server web {upstream} pool-purge-delay 4s
 "
     )
+}
+
+/// Fails with all `failures` of a row that has several cases.
+pub fn judge(cases: usize, failures: &[String]) {
+    let count = failures.len();
+    assert!(count == 0, "{count} of {cases} cases:\n{}", failures.join("\n"));
 }

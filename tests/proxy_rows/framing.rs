@@ -2,9 +2,9 @@
 
 use tokio::time::timeout;
 
-use crate::contender::Contender;
-use crate::stage::{Stage, Upstream};
-use crate::wire::{judge, within};
+use crate::contender::{Contender, judge};
+use crate::stage::Stage;
+use crate::support::{Upstream, patience, within};
 
 /// Requests that two readers could understand in two ways.
 const AMBIGUOUS: &[(&str, &str)] = &[
@@ -83,6 +83,9 @@ const AMBIGUOUS: &[(&str, &str)] = &[
         "a folded field",
         "GET / HTTP/1.1\r\nHost: a\r\nX-B: c\r\n folded\r\n\r\n",
     ),
+    ("a Host with a path", "GET / HTTP/1.1\r\nHost: a/b\r\n\r\n"),
+    ("a Host with two ports", "GET / HTTP/1.1\r\nHost: a:1:2\r\n\r\n"),
+    ("a fragment in the target", "GET /a#b HTTP/1.1\r\nHost: a\r\n\r\n"),
     ("a space in the target", "GET /a b HTTP/1.1\r\nHost: a\r\n\r\n"),
 ];
 
@@ -143,6 +146,12 @@ async fn a_broken_chunk_never_becomes_a_complete_body() {
         ("no line end after the data", "3\r\nabcde\r\n0\r\n\r\n"),
         ("a bare LF after the size", "3\nabc\r\n0\r\n\r\n"),
         ("a bare LF after the data", "3\r\nabc\n0\r\n\r\n"),
+        ("an extension without a name", "3;\r\nabc\r\n0\r\n\r\n"),
+        ("a bare CR in an extension", "3;a\rb\r\nabc\r\n0\r\n\r\n"),
+        (
+            "a length among the trailers",
+            "3\r\nabc\r\n0\r\nContent-Length: 3\r\n\r\n",
+        ),
     ];
     let mut failures = Vec::new();
     for (name, body) in cases {
@@ -151,7 +160,7 @@ async fn a_broken_chunk_never_becomes_a_complete_body() {
                 "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{body}"
             ))
             .await;
-        let read = timeout(Contender::chosen().patience(), async {
+        let read = timeout(patience(), async {
             tokio::select! {
                 biased;
                 mut wire = upstream.accept_some_time() => wire.until_or_end("0\r\n\r\n").await,

@@ -1,8 +1,8 @@
 //! Rows about header fields and targets.
 
 use crate::contender::Contender;
+use crate::contender::judge;
 use crate::stage::Stage;
-use crate::wire::judge;
 
 const WITH_FORWARDED: &str = "GET / HTTP/1.1\r\nHost: inner.test\r\nX-Forwarded-For: 203.0.113.9\r\n\
     X-Forwarded-Proto: https\r\nX-Forwarded-Host: outer.test\r\nX-Forwarded-Port: 443\r\n\

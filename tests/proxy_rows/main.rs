@@ -13,5 +13,6 @@ mod limits;
 mod retries;
 mod stage;
 mod streaming;
+#[path = "../proxy_support/mod.rs"]
+mod support;
 mod upgrades;
-mod wire;

@@ -6,8 +6,10 @@ use rollbridge::proxy::Route;
 use tokio::time::{Instant, timeout};
 
 use crate::contender::Contender;
-use crate::stage::{Dormant, Stage};
-use crate::wire::{judge, within};
+use crate::contender::judge;
+use crate::stage::Stage;
+use crate::support::Dormant;
+use crate::support::within;
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 const POST: &str = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody";
@@ -39,6 +41,18 @@ async fn idle_upstream_connections_close_before_node_would() {
     assert_eq!(timeout(Duration::from_secs(5), wire.end()).await.unwrap().0, "");
     // Closing at once would be no keep-alive.
     assert!(idle_since.elapsed() > Duration::from_millis(500));
+}
+
+#[tokio::test]
+async fn an_announced_idle_time_is_not_exhausted() {
+    let (stage, upstream) = Stage::start().await;
+    let mut client = stage.client_sending(GET).await;
+    let (mut wire, _) = upstream.request().await;
+    wire.send("HTTP/1.1 200 OK\r\nKeep-Alive: timeout=2\r\nContent-Length: 2\r\n\r\nok")
+        .await;
+    client.message().await;
+    let closed = timeout(Duration::from_secs(2), wire.end()).await;
+    assert_eq!(closed.expect("the connection is kept for too long").0, "");
 }
 
 #[tokio::test]
@@ -126,6 +140,32 @@ async fn a_post_is_never_sent_twice() {
             })
             .await;
         }
+    }
+}
+
+#[tokio::test]
+async fn a_post_takes_no_connection_that_was_idle_for_over_a_second() {
+    let (stage, upstream) = Stage::start().await;
+    for method in ["POST", "PATCH"] {
+        let mut client = stage.client_sending(GET).await;
+        let (mut idle, _) = upstream.request().await;
+        idle.send(OK).await;
+        client.message().await;
+        tokio::time::sleep(Duration::from_millis(1100)).await;
+        client.send(POST.replace("POST", method)).await;
+        within(async {
+            tokio::select! {
+                biased;
+                head = idle.head_or_end() => assert!(head.is_none(), "{method} came on the old connection"),
+                mut wire = upstream.accept() => {
+                    let (_, body) = wire.message().await;
+                    assert_eq!(body, "body");
+                    wire.send("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok").await;
+                    assert_eq!(client.message().await.1, "ok");
+                }
+            }
+        })
+        .await;
     }
 }
 

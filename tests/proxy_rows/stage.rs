@@ -4,11 +4,11 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use rollbridge::proxy::{Proxy, Route, Settings};
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::TcpStream;
 use tokio::time::sleep;
 
 use crate::contender::{Contender, Foreigner};
-use crate::wire::{Head, Wire, within};
+use crate::support::{Upstream, Wire, within};
 
 /// A running proxy in front of one upstream.
 pub struct Stage {
@@ -16,17 +16,6 @@ pub struct Stage {
     /// The proxy when it runs inside the test.
     pub proxy: Option<Proxy>,
     _foreigner: Option<Foreigner>,
-}
-
-/// An upstream whose connections the row accepts by hand.
-pub struct Upstream {
-    listener: TcpListener,
-}
-
-/// An upstream that owns its port and refuses connections until told to listen.
-pub struct Dormant {
-    socket: TcpSocket,
-    pub address: SocketAddr,
 }
 
 impl Stage {
@@ -37,12 +26,9 @@ impl Stage {
 
     /// The same, with other settings; `trusted` tells whether the test's address is a trusted proxy.
     pub async fn with(trusted: bool, change: impl FnOnce(&mut Settings)) -> (Stage, Upstream) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        (
-            Stage::before(address, trusted, change).await,
-            Upstream { listener },
-        )
+        let upstream = Upstream::listen().await;
+        let stage = Stage::before(upstream.address(), trusted, change).await;
+        (stage, upstream)
     }
 
     /// The proxy in front of `upstream`, whatever is there.
@@ -74,6 +60,7 @@ impl Stage {
             workers: 2,
             trusted_proxies,
             max_connections: 1000,
+            head_timeout: Duration::from_secs(30),
             client_idle_timeout: Duration::from_secs(75),
             hold_timeout: Duration::from_secs(60),
             max_held_requests: 100,
@@ -109,38 +96,5 @@ impl Stage {
         let mut client = self.client().await;
         client.send(bytes).await;
         client
-    }
-}
-
-impl Upstream {
-    pub async fn accept(&self) -> Wire {
-        Wire::new(within(self.listener.accept()).await.unwrap().0)
-    }
-
-    /// The next connection, however long it takes.
-    pub async fn accept_some_time(&self) -> Wire {
-        Wire::new(self.listener.accept().await.unwrap().0)
-    }
-
-    /// Accepts a connection and reads a request head from it.
-    pub async fn request(&self) -> (Wire, Head) {
-        let mut wire = self.accept().await;
-        let head = wire.head().await;
-        (wire, head)
-    }
-}
-
-impl Dormant {
-    pub fn new() -> Dormant {
-        let socket = TcpSocket::new_v4().unwrap();
-        socket.bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
-        let address = socket.local_addr().unwrap();
-        Dormant { socket, address }
-    }
-
-    pub fn wake(self) -> Upstream {
-        Upstream {
-            listener: self.socket.listen(64).unwrap(),
-        }
     }
 }

@@ -7,7 +7,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::stage::Stage;
-use crate::wire::within;
+use crate::support::within;
 
 /// More than socket buffers on the way can hold, at the largest size the kernel gives them.
 const LARGE: usize = 48 * 1024 * 1024;

@@ -1,7 +1,8 @@
 //! Rows about upgraded connections.
 
-use crate::stage::{Stage, Upstream};
-use crate::wire::{End, Wire};
+use crate::stage::Stage;
+use crate::support::Upstream;
+use crate::support::{End, Wire};
 
 const REQUEST: &str = "GET /socket HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Upgrade\r\n\
     Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";

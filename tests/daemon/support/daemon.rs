@@ -47,7 +47,9 @@ impl Daemon {
         self.end();
         // The first thread of the engine may be gone before the others are.
         wait_for("nobody listens any more", || {
-            std::os::unix::net::UnixStream::connect(self.socket()).is_err().then_some(())
+            std::os::unix::net::UnixStream::connect(self.socket())
+                .is_err()
+                .then_some(())
         });
     }
 

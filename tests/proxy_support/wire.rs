@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
-use crate::contender::Contender;
+use super::patience::within;
 
 /// One connection.
 pub struct Wire {
@@ -42,6 +42,10 @@ impl Wire {
             stream,
             unread: Vec::new(),
         }
+    }
+
+    pub fn stream(&self) -> &TcpStream {
+        &self.stream
     }
 
     pub fn into_stream(self) -> TcpStream {
@@ -153,6 +157,19 @@ impl Wire {
         (head, body.content)
     }
 
+    /// Reads over a head, without patience; false when the connection ended instead.
+    pub async fn skip_head(&mut self) -> bool {
+        loop {
+            if let Some(start) = self.unread.windows(4).position(|window| window == b"\r\n\r\n") {
+                self.unread.drain(..start + 4);
+                return true;
+            }
+            if self.stream.read_buf(&mut self.unread).await.unwrap_or(0) == 0 {
+                return false;
+            }
+        }
+    }
+
     /// Reads to the end of the connection.
     pub async fn end(&mut self) -> (String, End) {
         let outcome = within(self.stream.read_to_end(&mut self.unread)).await;
@@ -161,10 +178,18 @@ impl Wire {
         (String::from_utf8_lossy(&bytes).into_owned(), end)
     }
 
-    /// Asserts that the other end goes away soon: within two seconds, the time of a busy machine.
-    pub async fn is_cut_soon(&mut self) {
+    /// Asserts that the other end is gone, in whichever way.
+    pub async fn is_cut(&mut self) {
+        let (rest, _) = self.end().await;
+        assert_eq!(rest, "");
+    }
+
+    /// Asserts that the other end goes away soon: within two seconds, the time of a busy machine. Says how soon it was.
+    pub async fn is_cut_soon(&mut self) -> Duration {
+        let began = Instant::now();
         let cut = timeout(Duration::from_secs(2), self.end()).await;
         assert!(cut.is_ok(), "the other end stays");
+        began.elapsed()
     }
 }
 
@@ -200,17 +225,4 @@ fn fields(text: &str) -> Vec<(String, String)> {
         .map(|line| line.split_once(':').unwrap())
         .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
         .collect()
-}
-
-/// The result of `future`, which must not take for ever.
-pub async fn within<T>(future: impl Future<Output = T>) -> T {
-    timeout(Contender::chosen().patience(), future)
-        .await
-        .expect("this should have happened long ago")
-}
-
-/// Fails with all `failures` of a row that has several cases.
-pub fn judge(cases: usize, failures: &[String]) {
-    let count = failures.len();
-    assert!(count == 0, "{count} of {cases} cases:\n{}", failures.join("\n"));
 }
