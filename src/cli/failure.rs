@@ -33,6 +33,16 @@ impl Failure {
         Failure::new(ErrorCode::Internal, message)
     }
 
+    /// The code for programs.
+    pub fn code(&self) -> ErrorCode {
+        self.code
+    }
+
+    /// What went wrong, for people.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
     /// Adds what else the operator should know.
     pub fn with_hint(mut self, hint: &str) -> Failure {
         self.message = format!("{}\n{hint}", self.message);

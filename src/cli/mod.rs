@@ -7,17 +7,21 @@ mod daemon;
 mod deploy;
 mod events;
 mod failure;
+mod figures;
 mod keeper;
 mod log_writer;
 mod logs;
 mod output;
 mod progress;
+mod ps;
 mod recover;
 mod restart;
 mod rollback;
 mod shutdown;
 mod status;
 mod stop;
+mod style;
+mod table;
 mod validate;
 
 use std::ffi::OsString;
@@ -69,6 +73,7 @@ async fn execute(arguments: &Arguments) -> Result<ExitCode, Failure> {
         Command::Rollback(options) => rollback::run(&file, options).await,
         Command::Restart(options) => restart::run(&file, options).await,
         Command::Status => status::run(&file).await,
+        Command::Ps(options) => ps::run(&file, options).await,
         Command::Stop(options) => stop::run(&file, options).await,
         Command::Shutdown => shutdown::run(&file).await,
         Command::Events(options) => events::run(&file, options).await,
