@@ -62,6 +62,7 @@ impl Command {
             Command::Ps(options) => options.json.then_some(Json::Indented),
             Command::Events(options) if options.follow => options.json.then_some(Json::Lines),
             Command::Events(options) => options.json.then_some(Json::Indented),
+            Command::Logs(options) if options.follow => options.json.then_some(Json::Lines),
             Command::Logs(options) => options.json.then_some(Json::Indented),
             Command::Recover(options) => options.json.then_some(Json::Indented),
             Command::Validate(options) => options.json.then_some(Json::Indented),

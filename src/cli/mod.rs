@@ -8,6 +8,7 @@ mod deploy;
 mod events;
 mod failure;
 mod figures;
+mod follow;
 mod keeper;
 mod log_writer;
 mod logs;

@@ -1,12 +1,11 @@
 //! What each request leads to.
 
 use serde_json::json;
-use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
 
-use super::request::{EventsOptions, Request};
+use super::request::Request;
 use super::session::{Client, Left};
-use super::wire;
+use super::{follow, wire};
 use crate::daemon::{Engine, EngineError, Outgoing};
 use crate::release::{Progress, Step};
 
@@ -40,14 +39,18 @@ pub(super) async fn respond(client: &mut Client, engine: &Engine, request: Reque
             }
         }
         Request::Events(options) if options.follow == Some(true) => {
-            follow_events(client, engine, &options).await
+            follow::events(client, engine, &options).await
         }
         Request::Events(options) => {
             let events = engine.events().recent(options.since, options.limit);
             let events: Vec<_> = events.iter().map(|event| wire::event(event)).collect();
             client.send(&wire::success(json!({ "events": events }))).await
         }
-        Request::Logs(request) => match engine.logs(&request) {
+        Request::Logs(options) if options.follow() => match engine.follow_logs(options.to_engine()) {
+            Ok(follower) => follow::logs(client, follower).await,
+            Err(error) => client.fail(engine, command, wire::engine_error(&error)).await,
+        },
+        Request::Logs(options) => match engine.logs(&options.to_engine()) {
             Ok(logs) => {
                 let logs: Vec<_> = logs.iter().map(wire::process_logs).collect();
                 client.send(&wire::success(json!({ "logs": logs }))).await
@@ -127,33 +130,5 @@ async fn switch_over(
                 .await
         }
         Err(error) => client.fail(engine, command, wire::engine_error(&error)).await,
-    }
-}
-
-async fn follow_events(client: &mut Client, engine: &Engine, options: &EventsOptions) -> Result<(), Left> {
-    let (kept, mut live) = engine.events().follow(options.since, options.limit);
-    let missed = match (options.since, kept.first()) {
-        (Some(since), Some(oldest)) if options.limit.is_none() => oldest.seq.saturating_sub(since + 1),
-        _ => 0,
-    };
-    if missed > 0 {
-        client.send(&wire::lagged(missed)).await?;
-    }
-    for event in kept {
-        client.send(&wire::followed_event(&event)).await?;
-    }
-    loop {
-        let next = tokio::select! {
-            // In this order, so that the last events still arrive at a shutdown.
-            biased;
-            next = live.recv() => next,
-            () = client.left() => return Err(Left),
-            () = client.wait_until_socket_is_gone() => return Err(Left),
-        };
-        match next {
-            Ok(event) => client.send(&wire::followed_event(&event)).await?,
-            Err(RecvError::Lagged(missed)) => client.send(&wire::lagged(missed)).await?,
-            Err(RecvError::Closed) => return Err(Left),
-        }
     }
 }

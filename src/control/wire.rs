@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use crate::clock::Timestamp;
 use crate::daemon::state::Record;
 use crate::daemon::status::{ProcessStatus, ReleaseStatus};
-use crate::daemon::{Deployed, EngineError, ProcessLogs, Status};
+use crate::daemon::{Deployed, EngineError, FollowedLine, ProcessLogs, Status};
 use crate::error::ErrorCode;
 use crate::events::Event;
 use crate::host::Resident;
@@ -91,6 +91,18 @@ pub fn event(event: &Event) -> Value {
 pub fn followed_event(followed: &Event) -> Map<String, Value> {
     let mut line = object(json!({ "status": "event" }));
     line.extend(object(event(followed)));
+    line
+}
+
+/// A line of output as a line of its own, for a follower. `origin` names the process for good, for `since`.
+pub fn followed_line(followed: &FollowedLine) -> Map<String, Value> {
+    let mut line = object(json!({
+        "status": "log",
+        "id": followed.id,
+        "source": followed.source,
+        "origin": followed.origin,
+    }));
+    line.extend(object(log_line(&followed.line)));
     line
 }
 

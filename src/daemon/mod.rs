@@ -5,6 +5,7 @@
 mod deploy;
 mod drain;
 mod error;
+mod follow_logs;
 mod logs;
 mod request;
 mod restart;
@@ -36,7 +37,8 @@ use crate::release::{Release, ReleaseKey};
 
 pub use deploy::{Deployed, Outgoing};
 pub use error::{DeployFailure, EngineError};
-pub use logs::{LogsRequest, ProcessLogs};
+pub use follow_logs::{Followed, FollowedLine, LogFollower};
+pub use logs::{LogsRequest, ProcessLogs, Since};
 pub use request::{DeployRequest, RollbackRequest, check_id};
 pub use restart::RestartRequest;
 pub use source::ConfigSource;

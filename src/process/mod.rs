@@ -20,9 +20,9 @@ use crate::clock::Timestamp;
 use crate::config::Policy;
 use crate::error::ErrorCode;
 use crate::events::EventLog;
-use crate::host::{BoxFuture, ChildId, Depth, Exit, Log, Member, ProcessHost, Usage};
+use crate::host::{BoxFuture, ChildId, Depth, Exit, Member, ProcessHost, Usage};
 
-pub use crate::host::LogLine;
+pub use crate::host::{Log, LogLine};
 pub use launch::{Launch, Scope};
 pub use lifecycle::{Rules, StartReason};
 
@@ -227,6 +227,11 @@ impl ManagedProcess {
     /// Its recent output, oldest line first.
     pub fn logs(&self) -> Vec<LogLine> {
         self.log.lines()
+    }
+
+    /// Its output, for whoever reads on when the process is gone. Holding it does not hold the process.
+    pub fn log(&self) -> &Log {
+        &self.log
     }
 
     /// Starts it, waiting for a running stop; returns once it is spawned.

@@ -11,5 +11,7 @@
 )]
 mod stage;
 
+mod following;
 mod ps;
+mod running;
 mod terminal;

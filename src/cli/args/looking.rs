@@ -35,7 +35,10 @@ pub(in crate::cli) struct LogsOptions {
     /// One release; without it all that are not stopped, with the services and singletons.
     #[arg(long, value_name = "ID", value_parser = release_id)]
     pub release: Option<String>,
-    /// Print the lines as JSON, grouped by process.
+    /// Go on printing lines as they are written, also those of later releases, until Ctrl-C.
+    #[arg(long)]
+    pub follow: bool,
+    /// Print JSON: the lines of each process, or one object a line with --follow.
     #[arg(long)]
     pub json: bool,
 }
