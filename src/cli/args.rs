@@ -9,7 +9,9 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::daemon::check_id;
 
-pub(super) use beside::{RecoverOptions, ValidateOptions};
+pub(super) use beside::{
+    CompletionOptions, DoctorOptions, PredeployCleanupOptions, RecoverOptions, ShellName, ValidateOptions,
+};
 pub(super) use looking::{EventsOptions, LogsOptions, PsOptions};
 
 /// Process supervisor and local traffic switcher for zero-downtime deploys.
@@ -50,8 +52,16 @@ pub(super) enum Command {
     Logs(LogsOptions),
     /// List what a daemon that crashed has left running; with --force, stop it.
     Recover(RecoverOptions),
+    /// Make ready for a deploy: end what cannot be used, what is left over, and an older supervisor.
+    PredeployCleanup(PredeployCleanupOptions),
     /// Check the config and report every issue with a fix.
     Validate(ValidateOptions),
+    /// Check whether a daemon could start here, or a release be deployed.
+    Doctor(DoctorOptions),
+    /// Write a starter config, never over an existing file.
+    Init,
+    /// Print a script that completes commands and options in a shell.
+    Completion(CompletionOptions),
 }
 
 impl Command {
@@ -65,6 +75,8 @@ impl Command {
             Command::Logs(options) if options.follow => options.json.then_some(Json::Lines),
             Command::Logs(options) => options.json.then_some(Json::Indented),
             Command::Recover(options) => options.json.then_some(Json::Indented),
+            Command::PredeployCleanup(options) => options.json.then_some(Json::Indented),
+            Command::Doctor(options) => options.json.then_some(Json::Indented),
             Command::Validate(options) => options.json.then_some(Json::Indented),
             _ => None,
         }

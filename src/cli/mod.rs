@@ -3,16 +3,20 @@
 //! Results go to stdout, everything else to stderr. Exit statuses: 0 done, 1 failed, 2 usage, 3 no daemon, 4 unknown.
 
 mod args;
+mod completion;
 mod daemon;
 mod deploy;
+mod doctor;
 mod events;
 mod failure;
 mod figures;
 mod follow;
+mod init;
 mod keeper;
 mod log_writer;
 mod logs;
 mod output;
+mod predeploy_cleanup;
 mod progress;
 mod ps;
 mod recover;
@@ -66,6 +70,12 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 async fn execute(arguments: &Arguments) -> Result<ExitCode, Failure> {
+    match &arguments.command {
+        // These need no config.
+        Command::Init => return init::run(arguments.config.as_deref()).map(|()| ExitCode::SUCCESS),
+        Command::Completion(options) => return completion::run(options).map(|()| ExitCode::SUCCESS),
+        _ => {}
+    }
     let file = locate(arguments.config.as_deref())?;
     let done = match &arguments.command {
         Command::Daemon => unreachable!("a daemon begins as a keeper"),
@@ -79,6 +89,9 @@ async fn execute(arguments: &Arguments) -> Result<ExitCode, Failure> {
         Command::Shutdown => shutdown::run(&file).await,
         Command::Events(options) => events::run(&file, options).await,
         Command::Logs(options) => logs::run(&file, options).await,
+        Command::PredeployCleanup(options) => predeploy_cleanup::run(&file, options).await,
+        Command::Doctor(options) => return doctor::run(&file, options).await,
+        Command::Init | Command::Completion(_) => unreachable!("they need no config"),
         Command::Recover(options) => return recover::run(&file, options).await,
         Command::Validate(options) => return validate::run(&file, options).await,
     };

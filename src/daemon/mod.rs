@@ -39,7 +39,7 @@ pub use deploy::{Deployed, Outgoing};
 pub use error::{DeployFailure, EngineError};
 pub use follow_logs::{Followed, FollowedLine, LogFollower};
 pub use logs::{LogsRequest, ProcessLogs, Since};
-pub use request::{DeployRequest, RollbackRequest, check_id};
+pub use request::{DeployRequest, RollbackRequest, check_id, pin};
 pub use restart::RestartRequest;
 pub use source::ConfigSource;
 pub use status::Status;

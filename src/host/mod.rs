@@ -6,6 +6,7 @@ mod census;
 mod identity;
 pub mod kin;
 mod launch;
+pub mod legacy;
 mod listeners;
 mod members;
 mod orphan;

@@ -11,6 +11,9 @@
 )]
 mod stage;
 
+mod beginning;
+mod cleanup;
+mod doctor;
 mod following;
 mod ps;
 mod running;

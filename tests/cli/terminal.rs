@@ -39,6 +39,23 @@ impl Terminal {
         Terminal::start(command)
     }
 
+    /// A shell somebody types into.
+    pub fn run_shell(shell: &str, arguments: &[&str], search_path: &str) -> Terminal {
+        let mut command = Command::new("setsid");
+        command
+            .arg("--ctty")
+            .arg(shell)
+            .args(arguments)
+            .env("PATH", search_path)
+            .env("TERM", "dumb");
+        Terminal::start(command)
+    }
+
+    pub fn type_text(&mut self, text: &str) {
+        let typed = self.keyboard.write_all(text.as_bytes());
+        typed.expect("somebody has the terminal");
+    }
+
     fn start(mut command: Command) -> Terminal {
         let size = Winsize {
             ws_row: 50,
