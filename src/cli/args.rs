@@ -12,7 +12,7 @@ use crate::daemon::check_id;
 pub(super) use beside::{
     CompletionOptions, DoctorOptions, PredeployCleanupOptions, RecoverOptions, ShellName, ValidateOptions,
 };
-pub(super) use looking::{EventsOptions, LogsOptions, PsOptions};
+pub(super) use looking::{ConnectionsOptions, EventsOptions, LogsOptions, PsOptions};
 
 /// Process supervisor and local traffic switcher for zero-downtime deploys.
 #[derive(Debug, Parser)]
@@ -40,6 +40,8 @@ pub(super) enum Command {
     Status,
     /// List the processes: what runs, what drains and why it still does.
     Ps(PsOptions),
+    /// List the open connections of each release, or close one.
+    Connections(ConnectionsOptions),
     /// Stop the active release, or the one named; services stay.
     Stop(StopOptions),
     /// Restart processes in place: all but the proxied one, one by its id, or those of a policy.
@@ -69,6 +71,7 @@ impl Command {
     pub fn wanted_json(&self) -> Option<Json> {
         match self {
             Command::Ps(options) if options.watch => options.json.then_some(Json::Lines),
+            Command::Connections(options) => options.json.then_some(Json::Indented),
             Command::Ps(options) => options.json.then_some(Json::Indented),
             Command::Events(options) if options.follow => options.json.then_some(Json::Lines),
             Command::Events(options) => options.json.then_some(Json::Indented),

@@ -4,6 +4,7 @@
 
 mod args;
 mod completion;
+mod connections;
 mod daemon;
 mod deploy;
 mod doctor;
@@ -84,6 +85,7 @@ async fn execute(arguments: &Arguments) -> Result<ExitCode, Failure> {
         Command::Rollback(options) => rollback::run(&file, options).await,
         Command::Restart(options) => restart::run(&file, options).await,
         Command::Status => status::run(&file).await,
+        Command::Connections(options) => connections::run(&file, options).await,
         Command::Ps(options) => ps::run(&file, options).await,
         Command::Stop(options) => stop::run(&file, options).await,
         Command::Shutdown => shutdown::run(&file).await,

@@ -11,7 +11,7 @@ use crate::config::Policy;
 use crate::daemon::{DeployRequest, RestartRequest, RollbackRequest};
 use crate::error::ErrorCode;
 
-pub use looking::{EventsOptions, LogsOptions};
+pub use looking::{ConnectionsOptions, EventsOptions, LogsOptions};
 
 /// A request from a client.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,6 +30,8 @@ pub enum Request {
     Events(EventsOptions),
     /// What processes wrote lately, or all that follows.
     Logs(LogsOptions),
+    /// The open connections, or the end of one.
+    Connections(ConnectionsOptions),
     /// End the daemon.
     Shutdown,
 }
@@ -152,8 +154,16 @@ impl RequestError {
 }
 
 /// Every command, for messages.
-const COMMANDS: [&str; 8] = [
-    "deploy", "rollback", "status", "stop", "restart", "events", "logs", "shutdown",
+const COMMANDS: [&str; 9] = [
+    "deploy",
+    "rollback",
+    "status",
+    "stop",
+    "restart",
+    "events",
+    "logs",
+    "connections",
+    "shutdown",
 ];
 
 impl Request {
@@ -167,6 +177,7 @@ impl Request {
             Request::Stop(_) => "stop",
             Request::Events(_) => "events",
             Request::Logs(_) => "logs",
+            Request::Connections(_) => "connections",
             Request::Shutdown => "shutdown",
         }
     }
@@ -200,6 +211,7 @@ impl Request {
             "status" => Request::Status,
             "stop" => Request::Stop(read(command, parameters)?),
             "events" => Request::Events(read(command, parameters)?),
+            "connections" => Request::Connections(read(command, parameters)?),
             "logs" => Request::Logs(read(command, parameters)?),
             "shutdown" => Request::Shutdown,
             unknown => return Err(RequestError::UnknownCommand(unknown.to_owned())),

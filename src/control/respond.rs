@@ -57,6 +57,15 @@ pub(super) async fn respond(client: &mut Client, engine: &Engine, request: Reque
             }
             Err(error) => client.fail(engine, command, wire::engine_error(&error)).await,
         },
+        Request::Connections(options) => match engine.connections(&options.to_engine()).await {
+            Ok(open) => {
+                let connections: Vec<_> = open.iter().map(wire::connection).collect();
+                client
+                    .send(&wire::success(json!({ "connections": connections })))
+                    .await
+            }
+            Err(error) => client.fail(engine, command, wire::engine_error(&error)).await,
+        },
         Request::Shutdown => {
             engine.shutdown().await;
             client.wait_until_socket_is_gone().await;

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use crate::clock::Timestamp;
 use crate::daemon::state::Record;
 use crate::daemon::status::{ProcessStatus, ReleaseStatus};
-use crate::daemon::{Deployed, EngineError, FollowedLine, ProcessLogs, Status};
+use crate::daemon::{Deployed, EngineError, FollowedLine, ProcessLogs, ReleaseConnection, Status};
 use crate::error::ErrorCode;
 use crate::events::Event;
 use crate::host::Resident;
@@ -198,6 +198,23 @@ fn process(process: &ProcessStatus) -> Value {
 
 fn child(member: &Resident) -> Value {
     json!({ "pid": member.pid, "command": member.command, "rssBytes": member.rss_bytes })
+}
+
+/// An open connection.
+pub fn connection(open: &ReleaseConnection) -> Value {
+    let connection = &open.connection;
+    json!({
+        "number": connection.number,
+        "releaseId": open.release_id,
+        "instance": open.instance,
+        "kind": if connection.is_upgraded { "websocket" } else { "http" },
+        "client": connection.peer.to_string(),
+        "method": connection.method,
+        "path": connection.path,
+        "ageMs": connection.age.as_millis() as u64,
+        "bytesIn": connection.bytes_in,
+        "bytesOut": connection.bytes_out,
+    })
 }
 
 /// The recent output of one process.

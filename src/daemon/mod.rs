@@ -2,6 +2,7 @@
 //!
 //! It never parses bytes: `control` speaks to clients, `proxy` to traffic, `host` to processes.
 
+mod connections;
 mod deploy;
 mod drain;
 mod error;
@@ -35,6 +36,7 @@ use crate::proxy::Proxy;
 use crate::release::ports::PortBook;
 use crate::release::{Release, ReleaseKey};
 
+pub use connections::{ConnectionsRequest, ReleaseConnection};
 pub use deploy::{Deployed, Outgoing};
 pub use error::{DeployFailure, EngineError};
 pub use follow_logs::{Followed, FollowedLine, LogFollower};

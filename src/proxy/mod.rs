@@ -20,6 +20,7 @@ mod pool;
 mod refusal;
 mod request;
 mod route;
+mod slot;
 mod target;
 mod target_form;
 mod tunnel;
@@ -44,6 +45,7 @@ use hold::Holds;
 use worker::{Seat, Worker};
 
 pub use route::{Connections, Cut, Route};
+pub use slot::OpenConnection;
 
 /// How the proxy treats its clients.
 #[derive(Clone, Debug)]
@@ -162,6 +164,28 @@ impl Proxy {
             // A worker that is gone takes no requests, so there is nothing to wait for.
             let _ = acknowledgement.await;
         }
+    }
+
+    /// The client connections in use, oldest first.
+    pub async fn connections(&self) -> Vec<OpenConnection> {
+        let looks: Vec<_> = locked(&self.seats).iter().map(Seat::look).collect();
+        let mut open = Vec::new();
+        for look in looks {
+            // A worker that is gone has no connections.
+            open.extend(look.await.unwrap_or_default());
+        }
+        open.sort_by_key(|connection| std::cmp::Reverse(connection.age));
+        open
+    }
+
+    /// Cuts a connection on both sides; whether it was in use.
+    pub async fn cut(&self, number: u64) -> bool {
+        let cuts: Vec<_> = locked(&self.seats).iter().map(|seat| seat.cut(number)).collect();
+        let mut was_cut = false;
+        for cut in cuts {
+            was_cut |= cut.await.unwrap_or(false);
+        }
+        was_cut
     }
 
     /// Stops accepting, closes every connection, and returns when all threads have ended.

@@ -13,6 +13,7 @@ mod stage;
 
 mod beginning;
 mod cleanup;
+mod connections;
 mod doctor;
 mod following;
 mod ps;

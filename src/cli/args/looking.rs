@@ -42,3 +42,16 @@ pub(in crate::cli) struct LogsOptions {
     #[arg(long)]
     pub json: bool,
 }
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct ConnectionsOptions {
+    /// Those of one release.
+    #[arg(long, value_name = "ID", value_parser = release_id)]
+    pub release: Option<String>,
+    /// Close the connection with this number.
+    #[arg(long, value_name = "NUMBER")]
+    pub close: Option<u64>,
+    /// Print the connections as JSON.
+    #[arg(long)]
+    pub json: bool,
+}

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use crate::daemon::{LogsRequest, Since};
+use crate::daemon::{ConnectionsRequest, LogsRequest, Since};
 
 /// Parameters of `events`.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -55,5 +55,23 @@ impl LogsOptions {
     /// Whether to go on sending lines as they are written.
     pub fn follow(&self) -> bool {
         self.follow.unwrap_or(false)
+    }
+}
+
+/// Parameters of `connections`, as they come.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ConnectionsOptions {
+    release_id: Option<String>,
+    close: Option<u64>,
+}
+
+impl ConnectionsOptions {
+    /// What the engine is asked.
+    pub fn to_engine(&self) -> ConnectionsRequest {
+        ConnectionsRequest {
+            release_id: self.release_id.clone(),
+            close: self.close,
+        }
     }
 }
