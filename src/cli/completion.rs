@@ -1,6 +1,6 @@
 //! `rollbridge completion`: what a shell needs to complete commands and options, made from the argument parser.
 
-use clap::CommandFactory;
+use clap::{Command as Parser, CommandFactory};
 use clap_complete::{Shell, generate};
 
 use super::args::{Arguments, CompletionOptions, ShellName};
@@ -20,9 +20,9 @@ pub(super) fn run(options: &CompletionOptions) -> Result<(), Failure> {
 
 impl Arguments {
     /// The parser without the commands that only the daemon itself calls.
-    fn for_people() -> clap::Command {
+    fn for_people() -> Parser {
         let whole = Arguments::command();
-        let mut shown = clap::Command::new("rollbridge").version(env!("CARGO_PKG_VERSION"));
+        let mut shown = Parser::new("rollbridge").version(env!("CARGO_PKG_VERSION"));
         shown = shown.args(whole.get_arguments().cloned());
         let commands = whole.get_subcommands().filter(|command| !command.is_hide_set());
         shown.subcommands(commands.cloned())
