@@ -16,6 +16,7 @@ mod init;
 mod keeper;
 mod log_writer;
 mod logs;
+mod next_step;
 mod output;
 mod predeploy_cleanup;
 mod progress;

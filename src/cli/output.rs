@@ -32,6 +32,12 @@ pub(super) fn print_line(value: &Value) -> Result<(), Failure> {
     print(&value.to_string())
 }
 
+/// Something on stderr that is not a whole line yet.
+pub(super) fn tell_on(text: &str) {
+    let mut stderr = std::io::stderr().lock();
+    let _ = write!(stderr, "{text}").and_then(|()| stderr.flush());
+}
+
 /// Progress, a warning or an error, with a line end.
 pub(super) fn tell(text: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{text}");

@@ -36,6 +36,11 @@ impl Paint {
         Paint::of(&std::io::stdout())
     }
 
+    /// For stderr.
+    pub fn of_stderr() -> Paint {
+        Paint::of(&std::io::stderr())
+    }
+
     fn of(stream: &impl IsTerminal) -> Paint {
         // By the convention of no-color.org an empty value is as good as none.
         let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());

@@ -16,12 +16,15 @@ pub(super) async fn respond(client: &mut Client, engine: &Engine, request: Reque
         Request::Deploy(options) => {
             let (progress, steps) = progress(options.progress());
             let deploying = engine.deploy(options.to_engine(), progress);
-            switch_over(client, engine, command, deploying, steps, options.wait_drained()).await
+            let wait = options.wait_drained().then_some(WaitDrained {
+                told: options.progress(),
+            });
+            switch_over(client, engine, command, deploying, steps, wait).await
         }
         Request::Rollback(options) => {
             let (progress, steps) = progress(options.progress());
             let rolling_back = engine.rollback(options.to_engine(), progress);
-            switch_over(client, engine, command, rolling_back, steps, false).await
+            switch_over(client, engine, command, rolling_back, steps, None).await
         }
         Request::Restart(request) => match unless_left(client, engine.restart(request)).await? {
             Ok(restarted) => {
@@ -90,6 +93,13 @@ async fn status(client: &mut Client, engine: &Engine) -> Result<(), Left> {
     client.send(&wire::success(wire::status(&status))).await
 }
 
+/// The answer waits until the previous release has drained.
+#[derive(Clone, Copy, Debug)]
+struct WaitDrained {
+    /// With a step that says so.
+    told: bool,
+}
+
 type Steps = mpsc::UnboundedReceiver<Step>;
 
 fn progress(wanted: bool) -> (Progress, Steps) {
@@ -111,7 +121,7 @@ async fn switch_over(
     command: &str,
     switching: impl Future<Output = Result<Outgoing, EngineError>>,
     mut steps: Steps,
-    wait_drained: bool,
+    wait_drained: Option<WaitDrained>,
 ) -> Result<(), Left> {
     let mut switching = std::pin::pin!(switching);
     let outcome = loop {
@@ -128,7 +138,10 @@ async fn switch_over(
     }
     match outcome {
         Ok(outgoing) => {
-            if let Some(previous) = outgoing.previous.filter(|_| wait_drained) {
+            if let Some((previous, wait)) = outgoing.previous.zip(wait_drained) {
+                if wait.told {
+                    client.send(&wire::draining(&previous.key().id)).await?;
+                }
                 tokio::select! {
                     () = previous.wait_until_drained() => {}
                     () = client.left() => return Err(Left),

@@ -79,6 +79,16 @@ pub fn progress(step: &Step) -> Map<String, Value> {
     line
 }
 
+/// A progress line for whoever waits until the previous release has drained.
+pub fn draining(previous: &str) -> Map<String, Value> {
+    object(json!({
+        "status": "progress",
+        "at": Timestamp::now().to_rfc3339(),
+        "phase": "drain",
+        "message": format!("waiting until {previous} has drained and stopped"),
+    }))
+}
+
 /// An event as `events` lists it and as the daemon logs it.
 pub fn event(event: &Event) -> Value {
     let mut line = object(json!({ "seq": event.seq, "at": event.at.to_rfc3339() }));
