@@ -20,4 +20,5 @@ mod exit_codes;
 mod following;
 mod ps;
 mod running;
+mod state_file;
 mod terminal;
