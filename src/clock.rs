@@ -55,6 +55,13 @@ impl Timestamp {
         humantime::format_rfc3339_millis(UNIX_EPOCH + Duration::from_millis(self.0)).to_string()
     }
 
+    /// Reads what [`Timestamp::to_rfc3339`] prints.
+    pub fn parse(text: &str) -> Option<Timestamp> {
+        let time = humantime::parse_rfc3339(text).ok()?;
+        let since_epoch = time.duration_since(UNIX_EPOCH).ok()?;
+        u64::try_from(since_epoch.as_millis()).ok().map(Timestamp)
+    }
+
     /// The digits of the UTC time, `YYYYMMDDHHMMSSmmm`: the id of a release that was given none.
     pub fn to_release_id(self) -> String {
         self.to_rfc3339().chars().filter(char::is_ascii_digit).collect()
@@ -93,6 +100,8 @@ mod tests {
         let moment = Timestamp::from_ms(1_779_348_600_123);
         assert_eq!(moment.to_rfc3339(), "2026-05-21T07:30:00.123Z");
         assert_eq!(moment.to_release_id(), "20260521073000123");
+        assert_eq!(Timestamp::parse("2026-05-21T07:30:00.123Z"), Some(moment));
+        assert_eq!(Timestamp::parse("yesterday"), None);
     }
 
     #[test]

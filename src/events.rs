@@ -279,13 +279,15 @@ impl EventLog {
         )
     }
 
-    /// Like [`EventLog::recent`], with a receiver that goes on exactly where the returned events end.
+    /// Like [`EventLog::recent`], with a receiver that goes on exactly where the returned events end. A number that no
+    /// event has had yet comes from an earlier daemon, and everything is new to whoever has it.
     pub fn follow(
         &self,
         since: Option<u64>,
         limit: Option<usize>,
     ) -> (Vec<Arc<Event>>, broadcast::Receiver<Arc<Event>>) {
         let history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
+        let since = since.filter(|since| *since < history.next_seq);
         (select(&history, since, limit), self.followers.subscribe())
     }
 }
@@ -336,6 +338,10 @@ mod tests {
         log.record(Milestone::ShutdownFinished {});
         assert_eq!(kept.len(), 1);
         assert_eq!(live.try_recv().expect("the second event").seq, 2);
+        let all_seen = log.follow(Some(2), None).0;
+        assert!(all_seen.is_empty());
+        let of_another_daemon = log.follow(Some(3), None).0;
+        assert_eq!(of_another_daemon.len(), 2);
     }
 
     #[test]

@@ -259,7 +259,7 @@ fn only_control_turns_json_text_into_values_and_back() {
         // What keeper and engine tell each other.
         "src/keeper/message.rs",
         // What one engine leaves to the next.
-        "src/host/legacy.rs",
+        "src/host/estate.rs",
         // The daemon's state on disk, a format of its own.
         "src/daemon/state/file.rs",
         // Prints results that control has read.

@@ -245,6 +245,23 @@ fn the_command_page_has_true_error_codes() {
 }
 
 #[test]
+fn the_exit_statuses_are_all_there_with_tests_that_exist() {
+    let documented = rows(
+        &page("cli.md"),
+        "| exit | meaning | tests in `tests/cli/exit_codes.rs` |",
+    );
+    let statuses: Vec<&str> = documented.iter().map(|row| row[0].as_str()).collect();
+    assert_eq!(statuses, ["0", "1", "2", "3", "4"]);
+    let tests = fs::read_to_string("tests/cli/exit_codes.rs").expect("the tests are there");
+    for row in &documented {
+        for name in row[2].split(", ").map(code) {
+            let is_there = tests.contains(&format!("#[test]\nfn {name}()"));
+            assert!(is_there, "{name} is no test of tests/cli/exit_codes.rs");
+        }
+    }
+}
+
+#[test]
 fn the_architecture_page_names_every_direct_dependency() {
     let page = page("architecture.md");
     let mut documented: BTreeMap<String, String> = BTreeMap::new();

@@ -1,10 +1,18 @@
 //! The arguments of every command.
 
+mod beside;
+mod looking;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
 use crate::daemon::check_id;
+
+pub(super) use beside::{
+    CompletionOptions, DoctorOptions, PredeployCleanupOptions, RecoverOptions, ShellName, ValidateOptions,
+};
+pub(super) use looking::{ConnectionsOptions, EventsOptions, LogsOptions, PsOptions};
 
 /// Process supervisor and local traffic switcher for zero-downtime deploys.
 #[derive(Debug, Parser)]
@@ -30,6 +38,10 @@ pub(super) enum Command {
     Rollback(RollbackOptions),
     /// Print how things stand, as JSON.
     Status,
+    /// List the processes: what runs, what drains and why it still does.
+    Ps(PsOptions),
+    /// List the open connections of each release, or close one.
+    Connections(ConnectionsOptions),
     /// Stop the active release, or the one named; services stay.
     Stop(StopOptions),
     /// Restart processes in place: all but the proxied one, one by its id, or those of a policy.
@@ -42,18 +54,32 @@ pub(super) enum Command {
     Logs(LogsOptions),
     /// List what a daemon that crashed has left running; with --force, stop it.
     Recover(RecoverOptions),
+    /// Make ready for a deploy: end what cannot be used, what is left over, and an older supervisor.
+    PredeployCleanup(PredeployCleanupOptions),
     /// Check the config and report every issue with a fix.
     Validate(ValidateOptions),
+    /// Check whether a daemon could start here, or a release be deployed.
+    Doctor(DoctorOptions),
+    /// Write a starter config, never over an existing file.
+    Init,
+    /// Print a script that completes commands and options in a shell.
+    Completion(CompletionOptions),
 }
 
 impl Command {
     /// How the result is wanted as JSON, where it would be text by itself.
     pub fn wanted_json(&self) -> Option<Json> {
         match self {
+            Command::Ps(options) if options.watch => options.json.then_some(Json::Lines),
+            Command::Connections(options) => options.json.then_some(Json::Indented),
+            Command::Ps(options) => options.json.then_some(Json::Indented),
             Command::Events(options) if options.follow => options.json.then_some(Json::Lines),
             Command::Events(options) => options.json.then_some(Json::Indented),
+            Command::Logs(options) if options.follow => options.json.then_some(Json::Lines),
             Command::Logs(options) => options.json.then_some(Json::Indented),
             Command::Recover(options) => options.json.then_some(Json::Indented),
+            Command::PredeployCleanup(options) => options.json.then_some(Json::Indented),
+            Command::Doctor(options) => options.json.then_some(Json::Indented),
             Command::Validate(options) => options.json.then_some(Json::Indented),
             _ => None,
         }
@@ -131,49 +157,6 @@ pub(super) struct StopOptions {
     /// Which release; without it the active one.
     #[arg(long, value_name = "ID", value_parser = release_id)]
     pub release_id: Option<String>,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct EventsOptions {
-    /// Only the newest so many.
-    #[arg(long, value_name = "COUNT")]
-    pub limit: Option<usize>,
-    /// Go on printing events as they happen, until Ctrl-C.
-    #[arg(long)]
-    pub follow: bool,
-    /// Print JSON: a list, or a line for each event with --follow.
-    #[arg(long)]
-    pub json: bool,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct LogsOptions {
-    /// One process, such as worker#0, or all replicas by their base id.
-    #[arg(long, value_name = "ID")]
-    pub process: Option<String>,
-    /// One release; without it all that are not stopped, with the services and singletons.
-    #[arg(long, value_name = "ID", value_parser = release_id)]
-    pub release: Option<String>,
-    /// Print the lines as JSON, grouped by process.
-    #[arg(long)]
-    pub json: bool,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct RecoverOptions {
-    /// Stop each of them: SIGTERM, then SIGKILL.
-    #[arg(long)]
-    pub force: bool,
-    /// Print the result as JSON.
-    #[arg(long)]
-    pub json: bool,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct ValidateOptions {
-    /// Print the report as JSON.
-    #[arg(long)]
-    pub json: bool,
 }
 
 #[cfg(test)]

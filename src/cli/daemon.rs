@@ -41,7 +41,7 @@ pub(super) async fn run(file: &ConfigFile, options: &EngineOptions) -> Result<()
         ))
     })?;
     let host = Arc::new(host);
-    let noted = noted_config(&left.legacy).map_err(ResumeError::from)?;
+    let noted = noted_config(&left.estate).map_err(ResumeError::from)?;
     let (config, listener) = match (noted, left.listeners.remove(PROXY)) {
         // Nothing is evaluated again: this is the engine after another.
         (Some(config), Some(listener)) => (config, TcpListener::from(listener)),
@@ -57,8 +57,8 @@ pub(super) async fn run(file: &ConfigFile, options: &EngineOptions) -> Result<()
     host.hold(PROXY, held.map_err(|error| cannot_hold(&error))?);
     let log = LogWriter::start(host.clone())
         .map_err(|error| Failure::internal(format!("cannot start the log writer: {error}")))?;
-    let noted = noted_events(&left.legacy).map_err(ResumeError::from)?;
-    log.go_on(&left.legacy, &noted);
+    let noted = noted_events(&left.estate).map_err(ResumeError::from)?;
+    log.go_on(&left.estate, &noted);
     let sink = {
         let (print, host) = (log.sink(), host.clone());
         move |event: &Arc<Event>| {
@@ -93,7 +93,7 @@ async fn serve(start: Start, mut left: Inheritance, host: Arc<KeeperHost>) -> Re
     let signals = Signals::listen()
         .map_err(|error| Failure::internal(format!("cannot listen for signals: {error}")))?;
     let control = left.listeners.remove(CONTROL).map(UnixListener::from);
-    let engine = Engine::resume(start, left.legacy)?;
+    let engine = Engine::resume(start, left.estate)?;
     let server = match Server::bind(&engine, control) {
         Ok(server) => server,
         Err(error) => {

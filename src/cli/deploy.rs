@@ -1,17 +1,18 @@
 //! `rollbridge deploy`.
 
+use std::path::{Path, PathBuf};
+
 use serde_json::json;
 
 use super::args::DeployOptions;
 use super::failure::Failure;
 use super::{output, progress};
 use crate::config::ConfigFile;
-use crate::error::ErrorCode;
+use crate::error::{ErrorCode, plain};
 
 pub(super) async fn run(file: &ConfigFile, options: &DeployOptions) -> Result<(), Failure> {
     // Made absolute from where we stand, not from where the daemon does.
-    let release_path = std::path::absolute(&options.release_path)
-        .map_err(|error| Failure::new(ErrorCode::InvalidRequest, format!("--release-path: {error}")))?;
+    let release_path = absolute(&options.release_path)?;
     let Some(release_path) = release_path.to_str() else {
         return Err(Failure::new(
             ErrorCode::InvalidRequest,
@@ -28,7 +29,17 @@ pub(super) async fn run(file: &ConfigFile, options: &DeployOptions) -> Result<()
         "progress": progress::is_wanted(options.progress),
     });
     let mut client = super::connect(file).await?;
-    let answer = super::ask(&mut client, request, progress::tell).await?;
+    let answer = progress::ask(&mut client, request).await?;
     output::print_json(&answer)?;
     Ok(())
+}
+
+/// A path of the command line as it is meant where we stand.
+pub(super) fn absolute(path: &Path) -> Result<PathBuf, Failure> {
+    std::path::absolute(path).map_err(|error| {
+        Failure::new(
+            ErrorCode::InvalidRequest,
+            format!("--release-path: {}", plain(&error)),
+        )
+    })
 }

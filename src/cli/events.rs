@@ -4,19 +4,16 @@ use serde_json::{Map, Value, json};
 
 use super::args::EventsOptions;
 use super::failure::Failure;
+use super::follow::{self, Followed};
 use super::output;
 use crate::config::ConfigFile;
-use crate::control::client::{Client, ClientError, Line};
+use crate::control::client::Line;
 
 pub(super) async fn run(file: &ConfigFile, options: &EventsOptions) -> Result<(), Failure> {
-    let mut client = super::connect(file).await?;
     if options.follow {
-        return tokio::select! {
-            outcome = follow(&mut client, options) => outcome,
-            // Ctrl-C is how following ends.
-            _ = tokio::signal::ctrl_c() => Ok(()),
-        };
+        return follow::follow(file, &mut Following { options, seen: None }).await;
     }
+    let mut client = super::connect(file).await?;
     let request = json!({ "command": "events", "limit": options.limit });
     let answer = super::ask(&mut client, request, |_| ()).await?;
     let events = answer.get("events").cloned().unwrap_or_default();
@@ -31,29 +28,30 @@ pub(super) async fn run(file: &ConfigFile, options: &EventsOptions) -> Result<()
     Ok(())
 }
 
-async fn follow(client: &mut Client, options: &EventsOptions) -> Result<(), Failure> {
-    let request = json!({ "command": "events", "limit": options.limit, "follow": true });
-    client
-        .send(&request.as_object().cloned().unwrap_or_default())
-        .await?;
-    let mut ended = false;
-    while let Some(mut line) = client.next_line().await? {
-        ended = line
-            .get("message")
-            .is_some_and(|message| message == "shutdown finished");
-        match line.shift_remove("status").as_ref().and_then(Value::as_str) {
-            Some("event") if options.json => output::print(&Value::Object(line).to_string())?,
-            Some("event") => output::print(&readable(&line))?,
-            Some("lagged") => output::tell(&format!(
-                "missed {} events",
-                line.get("missed").unwrap_or(&Value::Null)
-            )),
-            _ => return Err(Failure::from_daemon(&line)),
+struct Following<'a> {
+    options: &'a EventsOptions,
+    /// The number of the last event.
+    seen: Option<u64>,
+}
+
+impl Followed for Following<'_> {
+    fn request(&self) -> Value {
+        // Once there was one, nothing of what follows may be left out.
+        let limit = self.options.limit.filter(|_| self.seen.is_none());
+        json!({ "command": "events", "limit": limit, "since": self.seen, "follow": true })
+    }
+
+    fn take(&mut self, mut line: Line) -> Result<(), Failure> {
+        line.shift_remove("status");
+        self.seen = line.get("seq").and_then(Value::as_u64).or(self.seen);
+        match self.options.json {
+            true => output::print_line(&Value::Object(line)),
+            false => output::print(&readable(&line)),
         }
     }
-    match ended {
-        true => Ok(()),
-        false => Err(ClientError::ConnectionLost.into()),
+
+    fn things(&self) -> &'static str {
+        "events"
     }
 }
 

@@ -5,7 +5,8 @@ use std::process::ExitCode;
 use serde_json::{Value, json};
 
 use super::args::Json;
-use super::output;
+use super::style::{Paint, Tone};
+use super::{next_step, output};
 use crate::config::ConfigError;
 use crate::control::client::{ClientError, Line};
 use crate::control::socket::SocketError;
@@ -19,6 +20,8 @@ pub(super) struct Failure {
     message: String,
     /// The failing process and its last lines.
     output: Option<(String, Vec<String>)>,
+    /// What to do about it, where the message does not say so.
+    next_step: Option<String>,
 }
 
 impl Failure {
@@ -27,11 +30,22 @@ impl Failure {
             code,
             message: message.into(),
             output: None,
+            next_step: None,
         }
     }
 
     pub fn internal(message: String) -> Failure {
         Failure::new(ErrorCode::Internal, message)
+    }
+
+    /// The code for programs.
+    pub fn code(&self) -> ErrorCode {
+        self.code
+    }
+
+    /// What went wrong, for people.
+    pub fn message(&self) -> &str {
+        &self.message
     }
 
     /// Adds what else the operator should know.
@@ -52,10 +66,12 @@ impl Failure {
             .iter()
             .filter_map(|line| line.get("line")?.as_str().map(str::to_owned))
             .collect();
+        let code = text("code")
+            .and_then(|code| ErrorCode::parse(&code))
+            .unwrap_or(ErrorCode::Internal);
         Failure {
-            code: text("code")
-                .and_then(|code| ErrorCode::parse(&code))
-                .unwrap_or(ErrorCode::Internal),
+            code,
+            next_step: next_step::after(code, line),
             message: text("error").unwrap_or_else(|| "the daemon gave no reason".to_owned()),
             output: text("processId")
                 .filter(|_| !lines.is_empty())
@@ -76,7 +92,12 @@ impl Failure {
             output::tell(&format!("last output of {process}:"));
             lines.iter().for_each(|line| output::tell(&format!("  {line}")));
         }
-        output::tell(&format!("rollbridge: {}", self.message));
+        let paint = Paint::of_stderr();
+        let name = paint.apply(Tone::Bad, "rollbridge:");
+        output::tell(&format!("{name} {}", self.message));
+        if let Some(next_step) = &self.next_step {
+            output::tell(&format!("next: {next_step}"));
+        }
         ExitCode::from(self.code.exit_status())
     }
 }

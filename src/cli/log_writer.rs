@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 
 use crate::control::wire;
 use crate::events::Event;
-use crate::host::{BoxFuture, Legacy, ProcessHost, note_of};
+use crate::host::{BoxFuture, Estate, ProcessHost, note_of};
 
 /// The key of the note that tells how many events have been written.
 const LOGGED_KEY: &str = "logged";
@@ -56,9 +56,9 @@ impl LogWriter {
     }
 
     /// Writes what an earlier engine had recorded and not yet written.
-    pub fn go_on(&self, legacy: &Legacy, recorded: &[Event]) {
+    pub fn go_on(&self, estate: &Estate, recorded: &[Event]) {
         // Of a note that cannot be read the worst is a line that comes twice.
-        let logged: u64 = legacy.find(LOGGED_KEY).ok().flatten().unwrap_or(0);
+        let logged: u64 = estate.find(LOGGED_KEY).ok().flatten().unwrap_or(0);
         let write = self.sink();
         let missing = recorded.iter().filter(|event| event.seq > logged);
         missing.for_each(|event| write(&Arc::new(event.clone())));

@@ -1,13 +1,29 @@
 //! `rollbridge logs`.
 
+mod label;
+
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
+use self::label::Labels;
 use super::args::LogsOptions;
 use super::failure::Failure;
+use super::follow::{self, Followed};
 use super::output;
+use super::style::Paint;
 use crate::config::ConfigFile;
+use crate::control::client::Line;
 
 pub(super) async fn run(file: &ConfigFile, options: &LogsOptions) -> Result<(), Failure> {
+    if options.follow {
+        let mut following = Following {
+            options,
+            seen: BTreeMap::new(),
+            labels: Labels::new(Paint::of_stdout()),
+        };
+        return follow::follow(file, &mut following).await;
+    }
     let request = json!({ "command": "logs", "process": options.process, "releaseId": options.release });
     let mut client = super::connect(file).await?;
     let answer = super::ask(&mut client, request, |_| ()).await?;
@@ -18,21 +34,75 @@ pub(super) async fn run(file: &ConfigFile, options: &LogsOptions) -> Result<(), 
     }
 }
 
+struct Following<'a> {
+    options: &'a LogsOptions,
+    /// The number of the last line of each origin.
+    seen: BTreeMap<String, u64>,
+    labels: Labels,
+}
+
+impl Followed for Following<'_> {
+    fn request(&self) -> Value {
+        let since = (!self.seen.is_empty()).then_some(&self.seen);
+        json!({
+            "command": "logs",
+            "process": self.options.process,
+            "releaseId": self.options.release,
+            "since": since,
+            "follow": true,
+        })
+    }
+
+    fn take(&mut self, mut line: Line) -> Result<(), Failure> {
+        line.shift_remove("status");
+        if let (Some(origin), Some(seq)) = (
+            line.shift_remove("origin").as_ref().and_then(Value::as_str),
+            line.get("seq").and_then(Value::as_u64),
+        ) {
+            self.seen.insert(origin.to_owned(), seq);
+        }
+        let line = Value::Object(line);
+        match self.options.json {
+            true => output::print_line(&line),
+            false => {
+                let label = label_of(&line);
+                self.labels.meet(&label);
+                output::print(&self.labels.line(text(&line, "at"), &label, text(&line, "line")))
+            }
+        }
+    }
+
+    fn things(&self) -> &'static str {
+        "lines"
+    }
+}
+
+fn text<'a>(value: &'a Value, field: &str) -> &'a str {
+    value[field].as_str().unwrap_or_default()
+}
+
+/// `v2 web`
+fn label_of(process: &Value) -> String {
+    format!("{} {}", text(process, "source"), text(process, "id"))
+}
+
 /// Every line with its time and its process, in the order they were written.
 fn readable(logs: &Value) -> Vec<String> {
-    let text = |value: &Value, field: &str| value[field].as_str().unwrap_or_default().to_owned();
+    let mut labels = Labels::new(Paint::of_stdout());
     let mut lines = Vec::new();
     for process in logs.as_array().into_iter().flatten() {
-        let label = format!("{} {}", text(process, "source"), text(process, "id"));
         let own = process["logs"].as_array().into_iter().flatten();
-        lines.extend(own.map(|line| (text(line, "at"), label.clone(), text(line, "line"))));
+        lines.extend(own.map(|line| (text(line, "at"), label_of(process), text(line, "line"))));
     }
     // Stable, so that lines of one process in the same millisecond stay in their order. RFC 3339 in UTC sorts as text.
-    lines.sort_by(|one, other| one.0.cmp(&other.0));
-    let width = lines.iter().map(|(_, label, _)| label.chars().count()).max();
-    let width = width.unwrap_or(0);
-    let line = |(at, label, line): (String, String, String)| format!("{at}  {label:width$} | {line}");
-    lines.into_iter().map(line).collect()
+    lines.sort_by(|one, other| one.0.cmp(other.0));
+    for (_, label, _) in &lines {
+        labels.meet(label);
+    }
+    lines
+        .iter()
+        .map(|(at, label, line)| labels.line(at, label, line))
+        .collect()
 }
 
 #[cfg(test)]

@@ -3,21 +3,32 @@
 //! Results go to stdout, everything else to stderr. Exit statuses: 0 done, 1 failed, 2 usage, 3 no daemon, 4 unknown.
 
 mod args;
+mod completion;
+mod connections;
 mod daemon;
 mod deploy;
+mod doctor;
 mod events;
 mod failure;
+mod figures;
+mod follow;
+mod init;
 mod keeper;
 mod log_writer;
 mod logs;
+mod next_step;
 mod output;
+mod predeploy_cleanup;
 mod progress;
+mod ps;
 mod recover;
 mod restart;
 mod rollback;
 mod shutdown;
 mod status;
 mod stop;
+mod style;
+mod table;
 mod validate;
 
 use std::ffi::OsString;
@@ -61,6 +72,12 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 async fn execute(arguments: &Arguments) -> Result<ExitCode, Failure> {
+    match &arguments.command {
+        // These need no config.
+        Command::Init => return init::run(arguments.config.as_deref()).map(|()| ExitCode::SUCCESS),
+        Command::Completion(options) => return completion::run(options).map(|()| ExitCode::SUCCESS),
+        _ => {}
+    }
     let file = locate(arguments.config.as_deref())?;
     let done = match &arguments.command {
         Command::Daemon => unreachable!("a daemon begins as a keeper"),
@@ -69,10 +86,15 @@ async fn execute(arguments: &Arguments) -> Result<ExitCode, Failure> {
         Command::Rollback(options) => rollback::run(&file, options).await,
         Command::Restart(options) => restart::run(&file, options).await,
         Command::Status => status::run(&file).await,
+        Command::Connections(options) => connections::run(&file, options).await,
+        Command::Ps(options) => ps::run(&file, options).await,
         Command::Stop(options) => stop::run(&file, options).await,
         Command::Shutdown => shutdown::run(&file).await,
         Command::Events(options) => events::run(&file, options).await,
         Command::Logs(options) => logs::run(&file, options).await,
+        Command::PredeployCleanup(options) => predeploy_cleanup::run(&file, options).await,
+        Command::Doctor(options) => return doctor::run(&file, options).await,
+        Command::Init | Command::Completion(_) => unreachable!("they need no config"),
         Command::Recover(options) => return recover::run(&file, options).await,
         Command::Validate(options) => return validate::run(&file, options).await,
     };

@@ -4,6 +4,7 @@
 use std::io::{ErrorKind, Write};
 
 use serde::Serialize;
+use serde_json::Value;
 
 use super::failure::Failure;
 use crate::error::plain;
@@ -24,6 +25,17 @@ pub(super) fn print(text: &str) -> Result<(), Failure> {
 pub(super) fn print_json(value: &impl Serialize) -> Result<(), Failure> {
     // What is printed came from JSON or is plain data.
     print(&serde_json::to_string_pretty(value).unwrap_or_default())
+}
+
+/// A result as JSON on one line.
+pub(super) fn print_line(value: &Value) -> Result<(), Failure> {
+    print(&value.to_string())
+}
+
+/// Something on stderr that is not a whole line yet.
+pub(super) fn tell_on(text: &str) {
+    let mut stderr = std::io::stderr().lock();
+    let _ = write!(stderr, "{text}").and_then(|()| stderr.flush());
 }
 
 /// Progress, a warning or an error, with a line end.

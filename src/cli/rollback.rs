@@ -15,7 +15,7 @@ pub(super) async fn run(file: &ConfigFile, options: &RollbackOptions) -> Result<
         "progress": progress::is_wanted(options.progress),
     });
     let mut client = super::connect(file).await?;
-    let answer = super::ask(&mut client, request, progress::tell).await?;
+    let answer = progress::ask(&mut client, request).await?;
     output::print_json(&answer)?;
     Ok(())
 }

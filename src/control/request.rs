@@ -1,13 +1,17 @@
 //! What a client can ask for: one line of JSON becomes one typed request, or an error that says what is wrong with it.
 
+mod looking;
+
 use std::path::PathBuf;
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::config::Policy;
-use crate::daemon::{DeployRequest, LogsRequest, RestartRequest, RollbackRequest};
+use crate::daemon::{DeployRequest, RestartRequest, RollbackRequest};
 use crate::error::ErrorCode;
+
+pub use looking::{ConnectionsOptions, EventsOptions, LogsOptions};
 
 /// A request from a client.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,8 +28,10 @@ pub enum Request {
     Stop(StopOptions),
     /// The recent events, or all that follow.
     Events(EventsOptions),
-    /// What processes wrote lately.
-    Logs(LogsRequest),
+    /// What processes wrote lately, or all that follows.
+    Logs(LogsOptions),
+    /// The open connections, or the end of one.
+    Connections(ConnectionsOptions),
     /// End the daemon.
     Shutdown,
 }
@@ -126,35 +132,6 @@ pub struct StopOptions {
     pub release_id: Option<String>,
 }
 
-/// Parameters of `events`.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct EventsOptions {
-    /// How many of the newest.
-    pub limit: Option<usize>,
-    /// Only those with a higher number.
-    pub since: Option<u64>,
-    /// Whether to go on sending events as they happen.
-    pub follow: Option<bool>,
-}
-
-/// Parameters of `logs`, as they come.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct LogsOptions {
-    process: Option<String>,
-    release_id: Option<String>,
-}
-
-impl LogsOptions {
-    fn into_engine(self) -> LogsRequest {
-        LogsRequest {
-            process_id: self.process,
-            release_id: self.release_id,
-        }
-    }
-}
-
 /// Why a line is no request.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum RequestError {
@@ -177,8 +154,16 @@ impl RequestError {
 }
 
 /// Every command, for messages.
-const COMMANDS: [&str; 8] = [
-    "deploy", "rollback", "status", "stop", "restart", "events", "logs", "shutdown",
+const COMMANDS: [&str; 9] = [
+    "deploy",
+    "rollback",
+    "status",
+    "stop",
+    "restart",
+    "events",
+    "logs",
+    "connections",
+    "shutdown",
 ];
 
 impl Request {
@@ -192,6 +177,7 @@ impl Request {
             Request::Stop(_) => "stop",
             Request::Events(_) => "events",
             Request::Logs(_) => "logs",
+            Request::Connections(_) => "connections",
             Request::Shutdown => "shutdown",
         }
     }
@@ -225,7 +211,8 @@ impl Request {
             "status" => Request::Status,
             "stop" => Request::Stop(read(command, parameters)?),
             "events" => Request::Events(read(command, parameters)?),
-            "logs" => Request::Logs(read::<LogsOptions>(command, parameters)?.into_engine()),
+            "connections" => Request::Connections(read(command, parameters)?),
+            "logs" => Request::Logs(read(command, parameters)?),
             "shutdown" => Request::Shutdown,
             unknown => return Err(RequestError::UnknownCommand(unknown.to_owned())),
         })
@@ -285,6 +272,10 @@ mod tests {
             (r#"{"command":"stop","releaseId":[]}"#, "wrong parameters of stop"),
             (r#"{"command":"restart","policy":"web"}"#, "policy must be"),
             (r#"{"command":"events","limit":-1}"#, "wrong parameters of events"),
+            (
+                r#"{"command":"logs","since":"now"}"#,
+                "since must be a number, or an object",
+            ),
             (r#"{"command":"dance"}"#, "unknown command \"dance\""),
             ("\u{0}", "one JSON object on a line"),
         ];

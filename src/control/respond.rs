@@ -1,12 +1,11 @@
 //! What each request leads to.
 
 use serde_json::json;
-use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
 
-use super::request::{EventsOptions, Request};
+use super::request::Request;
 use super::session::{Client, Left};
-use super::wire;
+use super::{follow, wire};
 use crate::daemon::{Engine, EngineError, Outgoing};
 use crate::release::{Progress, Step};
 
@@ -17,12 +16,15 @@ pub(super) async fn respond(client: &mut Client, engine: &Engine, request: Reque
         Request::Deploy(options) => {
             let (progress, steps) = progress(options.progress());
             let deploying = engine.deploy(options.to_engine(), progress);
-            switch_over(client, engine, command, deploying, steps, options.wait_drained()).await
+            let wait = options.wait_drained().then_some(WaitDrained {
+                told: options.progress(),
+            });
+            switch_over(client, engine, command, deploying, steps, wait).await
         }
         Request::Rollback(options) => {
             let (progress, steps) = progress(options.progress());
             let rolling_back = engine.rollback(options.to_engine(), progress);
-            switch_over(client, engine, command, rolling_back, steps, false).await
+            switch_over(client, engine, command, rolling_back, steps, None).await
         }
         Request::Restart(request) => match unless_left(client, engine.restart(request)).await? {
             Ok(restarted) => {
@@ -40,17 +42,30 @@ pub(super) async fn respond(client: &mut Client, engine: &Engine, request: Reque
             }
         }
         Request::Events(options) if options.follow == Some(true) => {
-            follow_events(client, engine, &options).await
+            follow::events(client, engine, &options).await
         }
         Request::Events(options) => {
             let events = engine.events().recent(options.since, options.limit);
             let events: Vec<_> = events.iter().map(|event| wire::event(event)).collect();
             client.send(&wire::success(json!({ "events": events }))).await
         }
-        Request::Logs(request) => match engine.logs(&request) {
+        Request::Logs(options) if options.follow() => match engine.follow_logs(options.to_engine()) {
+            Ok(follower) => follow::logs(client, follower).await,
+            Err(error) => client.fail(engine, command, wire::engine_error(&error)).await,
+        },
+        Request::Logs(options) => match engine.logs(&options.to_engine()) {
             Ok(logs) => {
                 let logs: Vec<_> = logs.iter().map(wire::process_logs).collect();
                 client.send(&wire::success(json!({ "logs": logs }))).await
+            }
+            Err(error) => client.fail(engine, command, wire::engine_error(&error)).await,
+        },
+        Request::Connections(options) => match engine.connections(&options.to_engine()).await {
+            Ok(open) => {
+                let connections: Vec<_> = open.iter().map(wire::connection).collect();
+                client
+                    .send(&wire::success(json!({ "connections": connections })))
+                    .await
             }
             Err(error) => client.fail(engine, command, wire::engine_error(&error)).await,
         },
@@ -78,6 +93,13 @@ async fn status(client: &mut Client, engine: &Engine) -> Result<(), Left> {
     client.send(&wire::success(wire::status(&status))).await
 }
 
+/// The answer waits until the previous release has drained.
+#[derive(Clone, Copy, Debug)]
+struct WaitDrained {
+    /// With a step that says so.
+    told: bool,
+}
+
 type Steps = mpsc::UnboundedReceiver<Step>;
 
 fn progress(wanted: bool) -> (Progress, Steps) {
@@ -99,7 +121,7 @@ async fn switch_over(
     command: &str,
     switching: impl Future<Output = Result<Outgoing, EngineError>>,
     mut steps: Steps,
-    wait_drained: bool,
+    wait_drained: Option<WaitDrained>,
 ) -> Result<(), Left> {
     let mut switching = std::pin::pin!(switching);
     let outcome = loop {
@@ -116,7 +138,10 @@ async fn switch_over(
     }
     match outcome {
         Ok(outgoing) => {
-            if let Some(previous) = outgoing.previous.filter(|_| wait_drained) {
+            if let Some((previous, wait)) = outgoing.previous.zip(wait_drained) {
+                if wait.told {
+                    client.send(&wire::draining(&previous.key().id)).await?;
+                }
                 tokio::select! {
                     () = previous.wait_until_drained() => {}
                     () = client.left() => return Err(Left),
@@ -127,33 +152,5 @@ async fn switch_over(
                 .await
         }
         Err(error) => client.fail(engine, command, wire::engine_error(&error)).await,
-    }
-}
-
-async fn follow_events(client: &mut Client, engine: &Engine, options: &EventsOptions) -> Result<(), Left> {
-    let (kept, mut live) = engine.events().follow(options.since, options.limit);
-    let missed = match (options.since, kept.first()) {
-        (Some(since), Some(oldest)) if options.limit.is_none() => oldest.seq.saturating_sub(since + 1),
-        _ => 0,
-    };
-    if missed > 0 {
-        client.send(&wire::lagged(missed)).await?;
-    }
-    for event in kept {
-        client.send(&wire::followed_event(&event)).await?;
-    }
-    loop {
-        let next = tokio::select! {
-            // In this order, so that the last events still arrive at a shutdown.
-            biased;
-            next = live.recv() => next,
-            () = client.left() => return Err(Left),
-            () = client.wait_until_socket_is_gone() => return Err(Left),
-        };
-        match next {
-            Ok(event) => client.send(&wire::followed_event(&event)).await?,
-            Err(RecvError::Lagged(missed)) => client.send(&wire::lagged(missed)).await?,
-            Err(RecvError::Closed) => return Err(Left),
-        }
     }
 }

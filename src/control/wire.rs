@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use crate::clock::Timestamp;
 use crate::daemon::state::Record;
 use crate::daemon::status::{ProcessStatus, ReleaseStatus};
-use crate::daemon::{Deployed, EngineError, ProcessLogs, Status};
+use crate::daemon::{Deployed, EngineError, FollowedLine, ProcessLogs, ReleaseConnection, Status};
 use crate::error::ErrorCode;
 use crate::events::Event;
 use crate::host::{Exit, Resident};
@@ -79,6 +79,16 @@ pub fn progress(step: &Step) -> Map<String, Value> {
     line
 }
 
+/// A progress line for whoever waits until the previous release has drained.
+pub fn draining(previous: &str) -> Map<String, Value> {
+    object(json!({
+        "status": "progress",
+        "at": Timestamp::now().to_rfc3339(),
+        "phase": "drain",
+        "message": format!("waiting until {previous} has drained and stopped"),
+    }))
+}
+
 /// An event as `events` lists it and as the daemon logs it.
 pub fn event(event: &Event) -> Value {
     let mut line = object(json!({ "seq": event.seq, "at": event.at.to_rfc3339() }));
@@ -91,6 +101,18 @@ pub fn event(event: &Event) -> Value {
 pub fn followed_event(followed: &Event) -> Map<String, Value> {
     let mut line = object(json!({ "status": "event" }));
     line.extend(object(event(followed)));
+    line
+}
+
+/// A line of output as a line of its own, for a follower. `origin` names the process for good, for `since`.
+pub fn followed_line(followed: &FollowedLine) -> Map<String, Value> {
+    let mut line = object(json!({
+        "status": "log",
+        "id": followed.id,
+        "source": followed.source,
+        "origin": followed.origin,
+    }));
+    line.extend(object(log_line(&followed.line)));
     line
 }
 
@@ -192,6 +214,23 @@ fn process(process: &ProcessStatus) -> Value {
 
 fn child(member: &Resident) -> Value {
     json!({ "pid": member.pid, "command": member.command, "rssBytes": member.rss_bytes })
+}
+
+/// An open connection.
+pub fn connection(open: &ReleaseConnection) -> Value {
+    let connection = &open.connection;
+    json!({
+        "number": connection.number,
+        "releaseId": open.release_id,
+        "instance": open.instance,
+        "kind": if connection.is_upgraded { "websocket" } else { "http" },
+        "client": connection.peer.to_string(),
+        "method": connection.method,
+        "path": connection.path,
+        "ageMs": connection.age.as_millis() as u64,
+        "bytesIn": connection.bytes_in,
+        "bytesOut": connection.bytes_out,
+    })
 }
 
 /// The recent output of one process.

@@ -60,6 +60,9 @@ pub enum EngineError {
         /// The ids there are.
         known: Vec<String>,
     },
+    /// No such connection is open.
+    #[error("no open connection has the number {0}; rollbridge connections lists those that are open")]
+    ConnectionNotFound(u64),
     /// The web process cannot be restarted in place.
     #[error(
         "the proxied process is never restarted in place, for its requests would be lost; deploy the release again"
@@ -143,6 +146,7 @@ impl EngineError {
             EngineError::NoPreviousRelease => ErrorCode::NoPreviousRelease,
             EngineError::ProcessNotFound { .. } => ErrorCode::ProcessNotFound,
             EngineError::NoLogsOf { .. } => ErrorCode::ProcessNotFound,
+            EngineError::ConnectionNotFound(_) => ErrorCode::InvalidRequest,
             EngineError::ProxiedNotRestartable => ErrorCode::ProxiedNotRestartable,
             EngineError::Restart(error) => error.code(),
             EngineError::Deploy(failed) if failed.is_behind_the_switch() => ErrorCode::PostSwitchFailed,

@@ -2,9 +2,11 @@
 //!
 //! It never parses bytes: `control` speaks to clients, `proxy` to traffic, `host` to processes.
 
+mod connections;
 mod deploy;
 mod drain;
 mod error;
+mod follow_logs;
 mod logs;
 mod noting;
 mod request;
@@ -38,11 +40,13 @@ use crate::proxy::{Accepting, Proxy};
 use crate::release::ports::PortBook;
 use crate::release::{Release, ReleaseKey};
 
+pub use connections::{ConnectionsRequest, ReleaseConnection};
 pub use deploy::{Deployed, Outgoing};
 pub use error::{DeployFailure, EngineError};
-pub use logs::{LogsRequest, ProcessLogs};
+pub use follow_logs::{Followed, FollowedLine, LogFollower};
+pub use logs::{LogsRequest, ProcessLogs, Since};
 pub use noting::{note_event, noted_config, noted_events};
-pub use request::{DeployRequest, RollbackRequest, check_id};
+pub use request::{DeployRequest, RollbackRequest, check_id, pin};
 pub use restart::RestartRequest;
 pub use resuming::ResumeError;
 pub use source::ConfigSource;

@@ -11,7 +11,7 @@ use super::state::Record;
 use super::{Book, Engine};
 use crate::config::Config;
 use crate::events::{Event, KEPT_EVENTS};
-use crate::host::{Legacy, Note, ProcessHost, Unreadable, note_of};
+use crate::host::{Estate, Note, ProcessHost, Unreadable, note_of};
 use crate::release::ReleaseKey;
 
 /// The key of the note of the books.
@@ -82,8 +82,8 @@ impl Engine {
 ///
 /// # Errors
 /// When what is noted cannot be read.
-pub fn noted_config(legacy: &Legacy) -> Result<Option<Arc<Config>>, Unreadable> {
-    let note: Option<BookNote> = legacy.find(BOOK_KEY)?;
+pub fn noted_config(estate: &Estate) -> Result<Option<Arc<Config>>, Unreadable> {
+    let note: Option<BookNote> = estate.find(BOOK_KEY)?;
     Ok(note.map(|note| note.config))
 }
 
@@ -100,9 +100,9 @@ pub fn note_event(host: &dyn ProcessHost, event: &Event) {
 ///
 /// # Errors
 /// When one cannot be read.
-pub fn noted_events(legacy: &Legacy) -> Result<Vec<Event>, Unreadable> {
-    let keys = legacy.keys(EVENT_PREFIX);
-    keys.iter().map(|key| legacy.get(key)).collect()
+pub fn noted_events(estate: &Estate) -> Result<Vec<Event>, Unreadable> {
+    let keys = estate.keys(EVENT_PREFIX);
+    keys.iter().map(|key| estate.get(key)).collect()
 }
 
 /// As many digits for each, so that their order is that of their keys.

@@ -9,7 +9,7 @@ use super::deploy::Interrupted;
 use super::noting::{BOOK_KEY, BookNote};
 use super::standing::Standing;
 use super::{Book, Engine, Start};
-use crate::host::{Heir, Legacy, ProcessHost, Unreadable};
+use crate::host::{Estate, Heir, ProcessHost, Unreadable};
 use crate::process::ManagedProcess;
 use crate::release::lifecycle::Phase;
 use crate::release::ports::PortBook;
@@ -27,10 +27,10 @@ pub enum ResumeError {
 }
 
 impl Engine {
-    /// Goes on where an earlier engine stopped, if `legacy` tells of one that had come to serve; the config in `start` is
+    /// Goes on where an earlier engine stopped, if `estate` tells of one that had come to serve; the config in `start` is
     /// then the noted one.
-    pub fn resume(start: Start, mut legacy: Legacy) -> Result<Engine, ResumeError> {
-        let Some(note) = legacy.find::<BookNote>(BOOK_KEY)? else {
+    pub fn resume(start: Start, mut estate: Estate) -> Result<Engine, ResumeError> {
+        let Some(note) = estate.find::<BookNote>(BOOK_KEY)? else {
             return Ok(Engine::start(start)?);
         };
         let BookNote {
@@ -50,14 +50,14 @@ impl Engine {
             events: &start.events,
             environment: &Arc::new(start.environment.clone()),
         };
-        let releases = Release::resume_all(&mut legacy, &surroundings, &releases)?;
+        let releases = Release::resume_all(&mut estate, &surroundings, &releases)?;
         let mut stand = |list: Vec<(String, u64)>| -> Result<Vec<Standing>, Unreadable> {
             let resume = |(id, number): (String, u64)| {
                 let process = ManagedProcess::resume(
                     surroundings.host.clone(),
                     surroundings.events.clone(),
                     number,
-                    &mut legacy,
+                    &mut estate,
                     surroundings.environment,
                 )?;
                 Ok(Standing { id, process })
@@ -77,16 +77,16 @@ impl Engine {
             kept_ports,
         };
         let start = Start { config, ..start };
-        end_strangers(&start.host, std::mem::take(&mut legacy.children));
+        end_strangers(&start.host, std::mem::take(&mut estate.children));
         let engine = Engine::with(start, book)?;
         *engine.recorded() = orphans;
         engine.note_book(&engine.book());
-        engine.go_on(&legacy, closing)?;
+        engine.go_on(&estate, closing)?;
         Ok(engine)
     }
 
-    fn go_on(&self, legacy: &Legacy, closing: bool) -> Result<(), Unreadable> {
-        let interrupted = Interrupted::find(self, legacy)?;
+    fn go_on(&self, estate: &Estate, closing: bool) -> Result<(), Unreadable> {
+        let interrupted = Interrupted::find(self, estate)?;
         let releases = self.book().releases.clone();
         for release in &releases {
             self.follow_to_its_end(release);

@@ -1,78 +1,160 @@
-//! What an engine left to the next one: its notes, and the children that are still there.
+//! Processes of an older supervisor, known by their command line or their screen session, with their descendants.
+//!
+//! Nothing here was started by a daemon, so there is no token: a process is known by pid and start time, and neither the
+//! caller nor one of its ancestors is ever among what is found.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::process::{Command, Stdio};
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
-use thiserror::Error;
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
-use super::{Child, Note, Role};
+use super::ProcessIdentity;
 
-/// A child that is still there, and whose it is.
-#[derive(Debug)]
-pub struct Heir {
-    /// The child.
-    pub child: Child,
-    /// The log of the managed process it belongs to, by which that is known.
-    pub log: u64,
-    /// What it is for.
-    pub role: Role,
-}
-
-/// What an engine left.
-#[derive(Debug, Default)]
+/// A process that was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Legacy {
-    /// Its notes, by key.
-    pub notes: BTreeMap<String, String>,
-    /// Its children.
-    pub children: Vec<Heir>,
+    /// What it was found by.
+    pub name: String,
+    /// The process.
+    pub process: ProcessIdentity,
 }
 
-/// A note that cannot be used: another version of this program wrote it.
-#[derive(Debug, Error)]
-#[error("the note {key:?} of the engine before cannot be read: {reason}")]
-pub struct Unreadable {
-    /// Its key.
-    key: String,
-    /// What is wrong with it.
-    reason: String,
+/// The live processes, with their parents and their command lines.
+#[derive(Debug)]
+pub struct Census {
+    parents: BTreeMap<i32, i32>,
+    commands: BTreeMap<i32, String>,
 }
 
-impl Legacy {
-    /// The note under `key`, if there is one.
-    pub fn find<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, Unreadable> {
-        let Some(text) = self.notes.get(key) else {
-            return Ok(None);
+impl Census {
+    /// Looks at every process of the machine.
+    pub fn take() -> io::Result<Census> {
+        let mut census = Census {
+            parents: BTreeMap::new(),
+            commands: BTreeMap::new(),
         };
-        serde_json::from_str(text).map(Some).map_err(|error| Unreadable {
-            key: key.to_owned(),
-            reason: error.to_string(),
-        })
+        for entry in std::fs::read_dir("/proc")?.flatten() {
+            let pid = entry.file_name().to_str().and_then(|name| name.parse().ok());
+            // One that ended meanwhile is none.
+            if let Some((pid, parent)) = pid.and_then(|pid| Some((pid, parent_of(pid)?))) {
+                census.parents.insert(pid, parent);
+                census.commands.insert(pid, command_line(pid));
+            }
+        }
+        Ok(census)
     }
 
-    /// The note under `key`, which another note speaks of.
-    pub fn get<T: DeserializeOwned>(&self, key: &str) -> Result<T, Unreadable> {
-        self.find(key)?.ok_or_else(|| Unreadable {
-            key: key.to_owned(),
-            reason: "it is not there".to_owned(),
-        })
+    /// The processes whose command line has all of `includes`.
+    pub fn matching(&self, includes: &[String]) -> Vec<i32> {
+        let spared = self.own_line();
+        let fits = |command: &str| includes.iter().all(|text| command.contains(text.as_str()));
+        self.commands
+            .iter()
+            .filter(|(pid, command)| !spared.contains(pid) && fits(command))
+            .map(|(pid, _)| *pid)
+            .collect()
     }
 
-    /// The keys that begin with `prefix`.
-    pub fn keys(&self, prefix: &str) -> Vec<String> {
-        let keys = self.notes.keys().filter(|key| key.starts_with(prefix));
-        keys.cloned().collect()
+    /// These processes and everything that descends from them.
+    pub fn with_descendants(&self, roots: &[i32]) -> BTreeSet<i32> {
+        let spared = self.own_line();
+        let mut found: BTreeSet<i32> = roots
+            .iter()
+            .copied()
+            .filter(|pid| !spared.contains(pid))
+            .collect();
+        loop {
+            let children: Vec<i32> = self
+                .parents
+                .iter()
+                .filter(|(pid, parent)| {
+                    found.contains(parent) && !found.contains(pid) && !spared.contains(pid)
+                })
+                .map(|(pid, _)| *pid)
+                .collect();
+            if children.is_empty() {
+                return found;
+            }
+            found.extend(children);
+        }
     }
 
-    /// The children of one managed process; they are taken over only once.
-    pub fn take_children(&mut self, log: u64) -> Vec<Heir> {
-        let of_it = |heir: &mut Heir| heir.log == log;
-        self.children.extract_if(.., of_it).collect()
+    /// The caller and its ancestors.
+    fn own_line(&self) -> BTreeSet<i32> {
+        let mut line = BTreeSet::new();
+        let mut next = i32::try_from(std::process::id()).ok();
+        while let Some(pid) = next.filter(|pid| line.insert(*pid)) {
+            next = self.parents.get(&pid).copied();
+        }
+        line
     }
 }
 
-/// A note of something, as it stands now.
-pub fn note_of(key: String, value: &impl Serialize) -> Note {
-    let text = serde_json::to_string(value).expect("notes are made of what JSON can say");
-    (key, Some(text))
+/// Sends a signal to this very process; one that is gone needs none.
+pub fn signal_legacy(process: &ProcessIdentity, signal: Signal) -> Result<(), Errno> {
+    if !process.is_alive() {
+        return Ok(());
+    }
+    match kill(Pid::from_raw(process.pid), signal) {
+        Err(Errno::ESRCH) => Ok(()),
+        sent => sent,
+    }
+}
+
+/// The screen sessions of this very name, by the pid of each; none where there is no screen.
+pub fn screen_sessions(name: &str) -> Vec<i32> {
+    let listed = Command::new("screen").arg("-ls").stdin(Stdio::null()).output();
+    // It ends with an error where there are none.
+    let text = listed.map(|output| output.stdout).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text).into_owned();
+    let sessions = text.lines().filter_map(|line| {
+        let (pid, found) = line.trim().split('\t').next()?.split_once('.')?;
+        (found == name).then(|| pid.parse().ok()).flatten()
+    });
+    sessions.collect()
+}
+
+/// Ends a screen session as its own user would.
+pub fn quit_screen(pid: i32, name: &str) {
+    // By pid and name, because a name alone also means sessions that begin with it. What it does not end is signalled.
+    let _ = Command::new("screen")
+        .args(["-S", &format!("{pid}.{name}"), "-X", "quit"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+}
+
+/// The parent of a live process.
+fn parent_of(pid: i32) -> Option<i32> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name in parentheses may hold anything.
+    let mut fields = stat[stat.rfind(')')? + 1..].split_ascii_whitespace();
+    let is_alive = !matches!(fields.next()?, "Z" | "X");
+    fields.next()?.parse().ok().filter(|_| is_alive)
+}
+
+/// The arguments of a process with spaces between them, as `ps` shows them.
+fn command_line(pid: i32) -> String {
+    let bytes = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let text = String::from_utf8_lossy(&bytes).replace('\0', " ");
+    text.trim_end().to_owned()
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_caller_and_its_ancestors_are_never_found() {
+        let census = Census::take().expect("a mounted /proc");
+        let own = i32::try_from(std::process::id()).expect("a pid");
+        assert!(!census.matching(&[]).contains(&own));
+        assert!(!census.matching(&[]).contains(&1));
+        let parent = census.parents[&own];
+        assert!(!census.with_descendants(&[parent]).contains(&own));
+    }
 }

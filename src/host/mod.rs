@@ -3,10 +3,11 @@
 //! This room never decides anything: it restarts nothing and stops nothing by itself.
 
 mod census;
+mod estate;
 mod identity;
 pub mod kin;
 mod launch;
-mod legacy;
+pub mod legacy;
 mod listeners;
 mod members;
 mod orphan;
@@ -29,9 +30,9 @@ use crate::config::os_text;
 use crate::error::plain;
 
 pub use census::{Census, Depth, Resident, Usage};
+pub use estate::{Estate, Heir, Unreadable, note_of};
 pub use identity::ProcessIdentity;
 pub use launch::{Launched, ends_readable, launch};
-pub use legacy::{Heir, Legacy, Unreadable, note_of};
 pub use listeners::{Listener, listeners};
 pub use members::Kinship;
 pub use orphan::Orphan;

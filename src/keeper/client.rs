@@ -63,7 +63,7 @@ impl KeeperHost {
         let mut inheritance = inheritance::receive(&socket, &mut inbox, |message| {
             book.take(message);
         })?;
-        inheritance.legacy.children = std::mem::take(&mut book.heirs);
+        inheritance.estate.children = std::mem::take(&mut book.heirs);
         let next_log = book.logs.keys().next_back().map_or(1, |last| last + 1);
         socket.set_nonblocking(true)?;
         let (reader, writer) = tokio::net::UnixStream::from_std(socket)?.into_split();

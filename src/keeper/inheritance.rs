@@ -7,13 +7,13 @@ use std::os::unix::net::UnixStream;
 
 use super::descriptors;
 use super::message::{Inbox, Malformed, Past, ToEngine, VERSION};
-use crate::host::Legacy;
+use crate::host::Estate;
 
 /// Everything that outlived the engine before.
 #[derive(Debug, Default)]
 pub struct Inheritance {
     /// Its notes and its children.
-    pub legacy: Legacy,
+    pub estate: Estate,
     /// The listeners, by what they listen for.
     pub listeners: BTreeMap<String, OwnedFd>,
     /// What became of the engines.
@@ -45,7 +45,7 @@ pub(super) fn receive(
                         "it speaks version {version} of the messages, this program version {VERSION}"
                     )));
                 }
-                ToEngine::Noted { key, text } => drop(found.legacy.notes.insert(key, text)),
+                ToEngine::Noted { key, text } => drop(found.estate.notes.insert(key, text)),
                 ToEngine::Listener { name } => {
                     if let Some(listener) = descriptors.pop_front() {
                         found.listeners.insert(name, listener);

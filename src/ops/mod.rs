@@ -1,3 +1,8 @@
-//! What is done beside a daemon rather than through one: cleaning up after it. Nothing here prints.
+//! What is done beside a daemon rather than through one: looking at the machine, making it ready, and cleaning up. Nothing
+//! here prints.
 
+pub mod doctor;
+pub mod init;
+mod introduction;
+pub mod predeploy_cleanup;
 pub mod recover;

@@ -23,11 +23,9 @@ use crate::clock::Timestamp;
 use crate::config::{Policy, os_text};
 use crate::error::ErrorCode;
 use crate::events::EventLog;
-use crate::host::{
-    BoxFuture, Child, ChildId, Depth, Exit, Legacy, Log, Member, ProcessHost, Unreadable, Usage,
-};
+use crate::host::{BoxFuture, Child, ChildId, Depth, Estate, Exit, Member, ProcessHost, Unreadable, Usage};
 
-pub use crate::host::LogLine;
+pub use crate::host::{Log, LogLine};
 pub use launch::{Launch, Scope};
 pub use lifecycle::{Rules, StartReason};
 
@@ -210,12 +208,12 @@ impl ManagedProcess {
         host: Arc<dyn ProcessHost>,
         events: Arc<EventLog>,
         number: u64,
-        legacy: &mut Legacy,
+        estate: &mut Estate,
         environment: &Arc<BTreeMap<OsString, OsString>>,
     ) -> Result<ManagedProcess, Unreadable> {
-        let mut note: ProcessNote = legacy.get(&process_key(number))?;
-        let spec = legacy.find(&spec_key(number))?;
-        let children = legacy.take_children(number);
+        let mut note: ProcessNote = estate.get(&process_key(number))?;
+        let spec = estate.find(&spec_key(number))?;
+        let children = estate.take_children(number);
         note.launch = note.launch.within(environment);
         let launch = note.launch.clone();
         let log = host.reopen_log(number, launch.output_lines());
@@ -291,6 +289,11 @@ impl ManagedProcess {
     /// Its recent output, oldest line first.
     pub fn logs(&self) -> Vec<LogLine> {
         self.log.lines()
+    }
+
+    /// Its output, for whoever reads on when the process is gone. Holding it does not hold the process.
+    pub fn log(&self) -> &Log {
+        &self.log
     }
 
     /// Starts it, waiting for a running stop; returns once it is spawned.

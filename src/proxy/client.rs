@@ -17,6 +17,7 @@ use super::forwarded::Seen;
 use super::framing::Framing;
 use super::refusal::{Form, Refusal};
 use super::request::{self, Request};
+use super::slot::Listed;
 use super::tunnel::Tunnel;
 use super::wire::Wire;
 use super::worker::{Arrival, Worker};
@@ -30,7 +31,7 @@ enum Next {
 }
 
 /// Serves a client connection until it ends, or has been upgraded.
-pub(super) async fn serve(worker: Rc<Worker>, arrival: Arrival) {
+pub(super) async fn serve(worker: Rc<Worker>, arrival: Arrival, listed: Listed) {
     // A socket that fails before its first request has nobody to tell.
     let Ok(stream) = TcpStream::from_std(arrival.stream) else {
         return;
@@ -41,7 +42,7 @@ pub(super) async fn serve(worker: Rc<Worker>, arrival: Arrival) {
     let settings = worker.settings();
     let (idle_timeout, head_timeout) = (settings.client_idle_timeout, settings.head_timeout);
     drop(settings);
-    let mut wire = Wire::new(stream);
+    let mut wire = Wire::new(stream, Rc::clone(listed.slot()));
     let mut alarm = Alarm::new(head_timeout);
     // Idle time begins with the first answer: until then the request may be on its way.
     let mut patience = head_timeout;
@@ -63,6 +64,9 @@ pub(super) async fn serve(worker: Rc<Worker>, arrival: Arrival) {
             Ok(_) => forward(&worker, &mut wire, &request, &mut upload, keep_alive).await,
             Err(BadBody(reason)) => Outcome::Refused(Refusal::BadRequest(reason)),
         };
+        if !matches!(outcome, Outcome::Switched { .. }) {
+            wire.slot.rest();
+        }
         match outcome {
             Outcome::Answered { keep_alive: true } if !wire.is_half_closed() => {}
             Outcome::Answered { .. } => return wire.linger().await,
@@ -88,7 +92,7 @@ pub(super) async fn serve(worker: Rc<Worker>, arrival: Arrival) {
                 counted,
                 target,
             } => {
-                return Tunnel::new(wire, upstream).start(arrival.load, counted, target);
+                return Tunnel::new(wire, upstream).start(arrival.load, counted, target, listed);
             }
         }
         patience = idle_timeout;
@@ -136,6 +140,7 @@ async fn next_request(
             if unread[looked_at..].contains(&b'\n') || wire.input.is_full() {
                 match request::read(unread, &seen(), head.tail()) {
                     Ok(Some((request, length))) => {
+                        wire.slot.begin(&unread[..length]);
                         wire.input.consume(length);
                         return Poll::Ready(Next::Request(request, std::mem::take(&mut head)));
                     }
@@ -213,7 +218,8 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let mut client = TcpStream::connect(address).await.unwrap();
         client.write_all(start.as_bytes()).await.unwrap();
-        let mut wire = Wire::new(listener.accept().await.unwrap().0);
+        let slot = crate::proxy::slot::Slot::new(address);
+        let mut wire = Wire::new(listener.accept().await.unwrap().0, slot);
         let began = Instant::now();
         let seen = || Seen::new(address, address, &[]);
         let next = next_request(

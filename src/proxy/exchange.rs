@@ -177,7 +177,10 @@ impl<'a> Exchange<'a> {
         }
         match self.wire.input.poll_fill(context, &mut self.wire.stream) {
             Poll::Ready(Ok(0) | Err(_)) => Err(Failure::ClientGone),
-            Poll::Ready(Ok(_)) => Ok(true),
+            Poll::Ready(Ok(bytes)) => {
+                self.wire.slot.received(bytes);
+                Ok(true)
+            }
             Poll::Pending => Ok(false),
         }
     }
@@ -186,8 +189,12 @@ impl<'a> Exchange<'a> {
     fn bring_down(&mut self, context: &mut Context<'_>) -> Result<bool, Failure> {
         let mut moved = self.transform()?;
         while !self.wire.output.is_empty() && !matches!(self.progress, Progress::Switched) {
+            let ready = self.wire.output.len();
             match self.wire.output.poll_drain(context, &mut self.wire.stream) {
-                Poll::Ready(Ok(())) => moved = true,
+                Poll::Ready(Ok(())) => {
+                    moved = true;
+                    self.wire.slot.sent(ready - self.wire.output.len());
+                }
                 Poll::Ready(Err(_)) => return Err(Failure::ClientGone),
                 Poll::Pending => break,
             }

@@ -67,6 +67,7 @@ pub(super) async fn forward(
             return Outcome::Refused(Refusal::NoRelease);
         };
         let counted = Counted::request(target.connections());
+        wire.slot.follow(target.connections().id());
         let pooled = if fresh {
             None
         } else {

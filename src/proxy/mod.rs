@@ -22,6 +22,7 @@ mod refusal;
 mod request;
 mod route;
 mod signal;
+mod slot;
 mod target;
 mod target_form;
 mod tunnel;
@@ -47,6 +48,7 @@ use worker::{Seat, Worker};
 
 pub use acceptor::Accepting;
 pub use route::{Connections, Cut, Route};
+pub use slot::OpenConnection;
 
 /// How the proxy treats its clients.
 #[derive(Clone, Debug)]
@@ -184,6 +186,28 @@ impl Proxy {
             let _ = acknowledgement.await;
             crate::fail_point::reached("between acknowledgements").await;
         }
+    }
+
+    /// The client connections in use, oldest first.
+    pub async fn connections(&self) -> Vec<OpenConnection> {
+        let looks: Vec<_> = locked(&self.seats).iter().map(Seat::look).collect();
+        let mut open = Vec::new();
+        for look in looks {
+            // A worker that is gone has no connections.
+            open.extend(look.await.unwrap_or_default());
+        }
+        open.sort_by_key(|connection| std::cmp::Reverse(connection.age));
+        open
+    }
+
+    /// Cuts a connection on both sides; whether it was in use.
+    pub async fn cut(&self, number: u64) -> bool {
+        let cuts: Vec<_> = locked(&self.seats).iter().map(|seat| seat.cut(number)).collect();
+        let mut was_cut = false;
+        for cut in cuts {
+            was_cut |= cut.await.unwrap_or(false);
+        }
+        was_cut
     }
 
     /// Stops accepting, closes every connection, and returns when all threads have ended.

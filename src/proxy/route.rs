@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst};
 
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
@@ -18,6 +18,7 @@ pub struct Route {
 /// The open connections of one release.
 #[derive(Debug)]
 pub struct Connections {
+    id: u64,
     http: AtomicUsize,
     websocket: AtomicUsize,
     /// Callers inside [`Connections::wait_idle`]; while there are none, a request that ends notifies nobody.
@@ -52,7 +53,9 @@ enum Kind {
 impl Route {
     /// A route to `upstream` with counts of its own, all zero.
     pub fn new(upstream: SocketAddr) -> Route {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
         let connections = Connections {
+            id: NEXT.fetch_add(1, SeqCst),
             http: AtomicUsize::new(0),
             websocket: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
@@ -77,6 +80,11 @@ impl Route {
 }
 
 impl Connections {
+    /// Tells them apart from those of any other route; never 0.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
     /// Requests between their head and the end of their response.
     pub fn http(&self) -> usize {
         self.http.load(SeqCst)

@@ -11,6 +11,7 @@ use tokio::net::TcpStream;
 
 use super::buffer::Buffer;
 use super::route::Counted;
+use super::slot::{Listed, Slot};
 use super::target::Target;
 use super::upstream::Upstream;
 use super::wire::Wire;
@@ -55,26 +56,37 @@ impl Tunnel {
     }
 
     /// Starts the tunnel as a task of its own, much smaller than that of the request it came from.
-    pub(super) fn start(self, load: Load, counted: Counted, target: Rc<Target>) {
-        tokio::task::spawn_local(self.run(load, counted, target));
+    pub(super) fn start(self, load: Load, counted: Counted, target: Rc<Target>, listed: Listed) {
+        let slot = Rc::clone(listed.slot());
+        slot.upgrade();
+        let task = tokio::task::spawn_local(self.run(load, counted, target, listed));
+        slot.served_by(task.abort_handle());
     }
 
-    async fn run(mut self, load: Load, counted: Counted, target: Rc<Target>) {
+    async fn run(mut self, load: Load, counted: Counted, target: Rc<Target>, listed: Listed) {
         {
             let mut closed = target.closed().waiting();
-            std::future::poll_fn(|context| match self.poll(context) {
+            std::future::poll_fn(|context| match self.poll(context, listed.slot()) {
                 // However it ended, both sides are closed now.
                 Poll::Ready(_) => Poll::Ready(()),
                 Poll::Pending => closed.poll(context),
             })
             .await;
         }
-        drop((self, counted, load));
+        drop((self, counted, load, listed));
     }
 
-    fn poll(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let up = self.up.poll(context, &mut self.client, &mut self.upstream)?;
-        let down = self.down.poll(context, &mut self.upstream, &mut self.client)?;
+    fn poll(&mut self, context: &mut Context<'_>, slot: &Slot) -> Poll<io::Result<()>> {
+        let up = self
+            .up
+            .poll(context, &mut self.client, &mut self.upstream, |bytes| {
+                slot.received(bytes)
+            })?;
+        let down = self
+            .down
+            .poll(context, &mut self.upstream, &mut self.client, |bytes| {
+                slot.sent(bytes)
+            })?;
         if up.is_ready() && down.is_ready() {
             Poll::Ready(Ok(()))
         } else {
@@ -97,17 +109,17 @@ impl Flow {
         context: &mut Context<'_>,
         from: &mut TcpStream,
         to: &mut TcpStream,
+        count: impl Fn(usize),
     ) -> Poll<io::Result<()>> {
         loop {
             while !self.buffer.is_empty() {
                 ready!(self.buffer.poll_drain(context, to))?;
             }
             match self.phase {
-                Phase::Open => {
-                    if ready!(self.buffer.poll_fill(context, from))? == 0 {
-                        self.phase = Phase::Ending;
-                    }
-                }
+                Phase::Open => match ready!(self.buffer.poll_fill(context, from))? {
+                    0 => self.phase = Phase::Ending,
+                    bytes => count(bytes),
+                },
                 Phase::Ending => {
                     ready!(Pin::new(&mut *to).poll_shutdown(context))?;
                     self.phase = Phase::Ended;

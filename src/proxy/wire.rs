@@ -1,6 +1,7 @@
 //! A client's connection: its socket, what has come from it and what is to go to it.
 
 use std::io;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use tokio::net::TcpStream;
 use super::buffer::Buffer;
 use super::exchange::Failure;
 use super::request::Request;
+use super::slot::Slot;
 
 /// How long a client may take to read the last answer and leave.
 const LINGER: Duration = Duration::from_secs(1);
@@ -22,16 +24,19 @@ pub(super) struct Wire {
     pub(super) stream: TcpStream,
     pub(super) input: Buffer,
     pub(super) output: Buffer,
+    /// What is told of the connection.
+    pub(super) slot: Rc<Slot>,
     /// The client has sent its FIN and still wants its answer.
     half_closed: bool,
 }
 
 impl Wire {
-    pub(super) fn new(stream: TcpStream) -> Wire {
+    pub(super) fn new(stream: TcpStream, slot: Rc<Slot>) -> Wire {
         Wire {
             stream,
             input: Buffer::default(),
             output: Buffer::default(),
+            slot,
             half_closed: false,
         }
     }

@@ -13,6 +13,7 @@ use tokio::task::LocalSet;
 
 use super::hold::Holds;
 use super::route::Route;
+use super::slot::{OpenConnection, Slot, Slots};
 use super::target::Target;
 use super::{Settings, client};
 
@@ -25,6 +26,10 @@ pub(super) enum Command {
     Configure(Arc<Settings>),
     /// Follow this route from now on, then say so.
     Switch(Option<Route>, oneshot::Sender<()>),
+    /// Tell which connections are in use.
+    Look(oneshot::Sender<Vec<OpenConnection>>),
+    /// Cut this connection, and say whether it was here.
+    Cut(u64, oneshot::Sender<bool>),
 }
 
 /// A client connection on its way from the acceptor to a worker.
@@ -52,6 +57,7 @@ pub(super) struct Worker {
     settings: RefCell<Arc<Settings>>,
     holds: Arc<Holds>,
     target: RefCell<Option<Rc<Target>>>,
+    slots: Rc<Slots>,
 }
 
 impl Worker {
@@ -67,11 +73,15 @@ impl Worker {
                 settings: RefCell::new(settings),
                 holds,
                 target: RefCell::new(None),
+                slots: Rc::default(),
             });
             while let Some(command) = commands.recv().await {
                 match command {
                     Command::Serve(arrival) => {
-                        tokio::task::spawn_local(client::serve(Rc::clone(&worker), arrival));
+                        let slot = Slot::new(arrival.peer);
+                        let listed = Slots::add(&worker.slots, &slot);
+                        let serving = client::serve(Rc::clone(&worker), arrival, listed);
+                        slot.served_by(tokio::task::spawn_local(serving).abort_handle());
                     }
                     Command::Configure(settings) => {
                         worker.settings.replace(settings);
@@ -80,6 +90,13 @@ impl Worker {
                         worker.follow(route);
                         // Whoever asked may have stopped listening; the switch holds all the same.
                         let _ = acknowledgement.send(());
+                    }
+                    Command::Look(answer) => {
+                        // Whoever asked may have left.
+                        let _ = answer.send(worker.slots.look());
+                    }
+                    Command::Cut(number, answer) => {
+                        let _ = answer.send(worker.slots.cut(number));
                     }
                 }
             }
@@ -136,6 +153,20 @@ impl Seat {
     /// Sends new settings to this worker.
     pub(super) fn configure(&self, settings: Arc<Settings>) {
         let _ = self.commands.send(Command::Configure(settings));
+    }
+
+    /// The connections in use; the receiver fails if the worker has ended.
+    pub(super) fn look(&self) -> oneshot::Receiver<Vec<OpenConnection>> {
+        let (answer, receiver) = oneshot::channel();
+        let _ = self.commands.send(Command::Look(answer));
+        receiver
+    }
+
+    /// Cuts a connection, if it is here.
+    pub(super) fn cut(&self, number: u64) -> oneshot::Receiver<bool> {
+        let (answer, receiver) = oneshot::channel();
+        let _ = self.commands.send(Command::Cut(number, answer));
+        receiver
     }
 
     /// Sends a route to this worker; the receiver resolves when the worker follows it, or has ended.

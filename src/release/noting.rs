@@ -12,7 +12,7 @@ use super::lifecycle::{Input, Life, Phase};
 use super::{Blueprint, Parts, Release, ReleaseKey};
 use crate::config::{Config, os_text};
 use crate::events::EventLog;
-use crate::host::{Legacy, Note, ProcessHost, Unreadable, note_of};
+use crate::host::{Estate, Note, ProcessHost, Unreadable, note_of};
 use crate::process::{ManagedProcess, Scope};
 
 /// What the keys of all notes of releases begin with.
@@ -82,20 +82,20 @@ impl Release {
     /// # Errors
     /// When what is noted of one cannot be read.
     pub fn resume_all(
-        legacy: &mut Legacy,
+        estate: &mut Estate,
         surroundings: &Surroundings<'_>,
         order: &[ReleaseKey],
     ) -> Result<Vec<Arc<Release>>, Unreadable> {
         let mut known = BTreeMap::new();
-        for key in legacy.keys(PREFIX) {
-            let note: ReleaseNote = legacy.get(&key)?;
+        for key in estate.keys(PREFIX) {
+            let note: ReleaseNote = estate.get(&key)?;
             let place = order.iter().position(|ordered| *ordered == note.key);
             // One that was just made was not entered in the order any more: it is the newest.
             known.insert((place.unwrap_or(usize::MAX), key), note);
         }
         known
             .into_values()
-            .map(|note| note.resume(legacy, surroundings))
+            .map(|note| note.resume(estate, surroundings))
             .collect()
     }
 }
@@ -103,7 +103,7 @@ impl Release {
 impl ReleaseNote {
     fn resume(
         mut self,
-        legacy: &mut Legacy,
+        estate: &mut Estate,
         surroundings: &Surroundings<'_>,
     ) -> Result<Arc<Release>, Unreadable> {
         let Surroundings {
@@ -112,7 +112,7 @@ impl ReleaseNote {
             environment,
         } = *surroundings;
         let mut resume =
-            |number: u64| ManagedProcess::resume(host.clone(), events.clone(), number, legacy, environment);
+            |number: u64| ManagedProcess::resume(host.clone(), events.clone(), number, estate, environment);
         let mut all = |numbers: &[u64]| numbers.iter().map(|number| resume(*number)).collect();
         let handoffs: Result<Vec<_>, _> = all(&self.handoffs);
         let companions: Result<Vec<_>, _> = all(&self.companions);

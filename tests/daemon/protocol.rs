@@ -213,6 +213,7 @@ fn a_follower_misses_nothing() {
     }
     let last = *seen.last().expect("events");
     assert_eq!(seen, (2..=last).collect::<Vec<_>>());
+    client.answer().succeeds();
     assert_eq!(client.next_line(), None);
     daemon.ends_clean();
 }

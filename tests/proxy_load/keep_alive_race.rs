@@ -80,7 +80,12 @@ fn run(race: Race) -> Outcome {
         hold_timeout: patience(),
         max_held_requests: 1000,
     };
-    let proxy = Proxy::start(std::net::TcpListener::bind("127.0.0.1:0").unwrap(), settings).unwrap();
+    let proxy = Proxy::start(
+        std::net::TcpListener::bind("127.0.0.1:0").unwrap(),
+        settings,
+        None,
+    )
+    .unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -12,7 +12,7 @@ use crate::config::os_text;
 use crate::daemon::request::Naming;
 use crate::daemon::turn::Held;
 use crate::daemon::{Engine, EngineError};
-use crate::host::{Legacy, Note, Unreadable, note_of};
+use crate::host::{Estate, Note, Unreadable, note_of};
 use crate::process::{ManagedProcess, StartReason};
 use crate::release::lifecycle::Phase;
 use crate::release::{Cause, DeployPhase, Failure, Progress, Release, ReleaseKey};
@@ -75,8 +75,8 @@ pub(in crate::daemon) struct Interrupted(Deploy);
 
 impl Interrupted {
     /// The one that is noted, if there is one. The releases must be on the books.
-    pub fn find(engine: &Engine, legacy: &Legacy) -> Result<Option<Interrupted>, Unreadable> {
-        let Some(note) = legacy.find::<DeployNote>(KEY)? else {
+    pub fn find(engine: &Engine, estate: &Estate) -> Result<Option<Interrupted>, Unreadable> {
+        let Some(note) = estate.find::<DeployNote>(KEY)? else {
             return Ok(None);
         };
         let naming = Naming {

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ExitStatus, Output};
+use std::process::{Child, Command, ExitStatus, Output};
 
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
@@ -267,9 +267,14 @@ impl Daemon {
 
     /// Runs a command of the command line with this daemon's config.
     pub fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().expect("the command is run")
+    }
+
+    /// The same, not run yet.
+    pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = rollbridge();
         command.args(arguments).arg("--config").arg(self.config());
-        command.output().expect("the command is run")
+        command
     }
 
     fn tagged(&self) -> Vec<i32> {

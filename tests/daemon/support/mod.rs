@@ -18,7 +18,8 @@ pub use living::{is_alive, send};
 pub use operations::{has_said, pid};
 pub use patience::{PATIENCE, wait_for, wait_until};
 pub use process::Process;
-pub use setup::Setup;
+#[allow(unused_imports, reason = "for the tests of the command line")]
+pub use setup::{Setup, rollbridge};
 pub use story::{position, told};
 pub use traffic::Traffic;
 pub use wire::{Reply, Wire};
