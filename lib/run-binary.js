@@ -9,6 +9,7 @@ const os = require("node:os")
 const path = require("node:path")
 const {readConfig} = require("./config.js")
 const {RollbridgeError} = require("./error.js")
+const {foreignProgram} = require("./foreign-program.js")
 const {findBinary} = require("./native.js")
 
 /** What the exit statuses of the binary mean, where it said nothing more precise. */
@@ -62,7 +63,10 @@ async function standalone(config) {
 function run(args) {
   return new Promise((resolve, reject) => {
     const env = {...process.env, ROLLBRIDGE_NODE: process.execPath}
-    const child = spawn(findBinary(), args, {env, stdio: ["ignore", "pipe", "pipe"]})
+    const binary = findBinary()
+    const foreign = foreignProgram(binary)
+    if (foreign !== undefined) throw new RollbridgeError(`cannot run ${binary}: ${foreign}`, "internal")
+    const child = spawn(binary, args, {env, stdio: ["ignore", "pipe", "pipe"]})
     const said = {stdout: "", stderr: ""}
     child.stdout.setEncoding("utf8").on("data", (chunk) => (said.stdout += chunk))
     child.stderr.setEncoding("utf8").on("data", (chunk) => (said.stderr += chunk))

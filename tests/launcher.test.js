@@ -49,7 +49,7 @@ function start(t, args, env = {}) {
 function installationWithoutAddon(t, script) {
   const folder = temporaryFolder(t, {"stand-in": `#!/bin/sh\n${script}\n`})
   const root = path.dirname(path.dirname(launcher))
-  for (const name of ["bin", "lib"]) fs.cpSync(path.join(root, name), path.join(folder, name), {recursive: true})
+  for (const name of ["bin", "lib", "package.json"]) fs.cpSync(path.join(root, name), path.join(folder, name), {recursive: true})
   fs.chmodSync(path.join(folder, "stand-in"), 0o755)
   return {script: path.join(folder, "bin", "rollbridge.js"), env: {ROLLBRIDGE_BINARY: path.join(folder, "stand-in")}}
 }
