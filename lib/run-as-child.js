@@ -7,8 +7,12 @@ const {spawn} = require("node:child_process")
 const {constants} = require("node:os")
 const {foreignProgram} = require("./foreign-program.js")
 
-/** @type {NodeJS.Signals[]} */
-const forwardedSignals = ["SIGINT", "SIGTERM", "SIGHUP"]
+/**
+ * What would end this process and leave the child alone. SIGUSR1 is Node's own.
+ *
+ * @type {NodeJS.Signals[]}
+ */
+const forwardedSignals = ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR2"]
 
 /**
  * @param {object} launch
