@@ -1,3 +1,5 @@
+/// <reference lib="esnext.disposable" />
+
 // The public types of the package, written by hand. tests/types.test-d.ts holds them against real use.
 //
 // Names ending in `Ms` are whole milliseconds, names ending in `Bytes` whole bytes. In a config, `null` and `undefined`
@@ -687,6 +689,55 @@ export interface ConfigIssue {
   message: string
   /** What to do about it. */
   fix: string
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// A daemon inside this process
+
+/**
+ * A daemon inside this Node process, for tests and for programs that want to own it. It is the engine of the binary: it
+ * runs on threads of its own and never blocks the event loop. Its processes belong to a child process that stops them when
+ * Node goes away, even by SIGKILL. While it runs it keeps Node alive, as a server does.
+ *
+ * @example
+ * await using daemon = await new Daemon("rollbridge.mjs").start()
+ * await daemon.deploy({releasePath: "releases/v1"})
+ * console.log(daemon.proxyPort)
+ */
+export class Daemon {
+  /**
+   * Nothing happens before `start`.
+   *
+   * @param config Path of the config file, which is read again before each deploy and rollback, or the config itself.
+   *   Default: as for every command. Only with `control.path` set is there a control socket for the command line.
+   */
+  constructor(config?: string | RollbridgeConfig)
+  /** The port the proxy listens on; `null` before `start`. */
+  readonly proxyPort: number | null
+  /** Resolves to this daemon once its proxy listens. Until the first deploy it answers 503. */
+  start(): Promise<this>
+  /** As the function `deploy`. */
+  deploy(options: Omit<DeployOptions, "config">): Promise<DeployResult>
+  /** As the function `rollback`. */
+  rollback(options?: Omit<RollbackOptions, "config">): Promise<DeployResult>
+  /** As the function `restart`. */
+  restart(options?: Omit<RestartOptions, "config">): Promise<RestartResult>
+  /** As the function `status`. */
+  status(): Promise<Status>
+  /** As the function `stop`. */
+  stop(options?: Omit<StopOptions, "config">): Promise<Status>
+  /** As the function `connections`. */
+  connections(options?: Omit<ConnectionsOptions, "config">): Promise<Connection[]>
+  /** As the function `events`. */
+  events(options: Omit<EventsOptions, "config"> & {follow: true}): Follow<DaemonEvent>
+  events(options?: Omit<EventsOptions, "config"> & {follow?: false | null | undefined}): Promise<DaemonEvent[]>
+  /** As the function `logs`. */
+  logs(options: Omit<LogsOptions, "config"> & {follow: true}): Follow<FollowedLogLine>
+  logs(options?: Omit<LogsOptions, "config"> & {follow?: false | null | undefined}): Promise<ProcessLogs[]>
+  /** Stops everything. Resolves when nothing is left of it, at once if it does not run. A new start needs a new object. */
+  shutdown(): Promise<void>
+  /** `await using` shuts it down at the end of the block. */
+  [Symbol.asyncDispose](): Promise<void>
 }
 
 // ---------------------------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@
 
 const {checkConfig, readConfig, requireValidConfig} = require("./lib/config.js")
 const {followCommand, sendCommand} = require("./lib/control.js")
+const {Daemon} = require("./lib/daemon.js")
 const {RollbridgeError} = require("./lib/error.js")
 const requests = require("./lib/requests.js")
 const {runBinary} = require("./lib/run-binary.js")
@@ -135,6 +136,7 @@ function option(name, value) {
 
 // Plain names only: that is what makes `import { deploy } from "rollbridge"` work for ES modules.
 module.exports = {
+  Daemon,
   RollbridgeError,
   connections,
   defineConfig,

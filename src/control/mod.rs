@@ -4,6 +4,7 @@
 //! engine, and writes down the answer.
 
 pub mod client;
+pub mod embedded;
 pub mod request;
 mod respond;
 pub mod server;

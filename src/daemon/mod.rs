@@ -5,6 +5,7 @@
 mod deploy;
 mod drain;
 mod error;
+mod listening;
 mod logs;
 mod request;
 mod restart;
@@ -36,10 +37,11 @@ use crate::release::{Release, ReleaseKey};
 
 pub use deploy::{Deployed, Outgoing};
 pub use error::{DeployFailure, EngineError};
+pub use listening::{ListenError, listen};
 pub use logs::{LogsRequest, ProcessLogs};
 pub use request::{DeployRequest, RollbackRequest, check_id};
 pub use restart::RestartRequest;
-pub use source::ConfigSource;
+pub use source::{ConfigSource, HandedConfig};
 pub use status::Status;
 
 use standing::Standing;

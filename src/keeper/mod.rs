@@ -6,11 +6,13 @@
 //!
 //! It never knows what a process is for: no release, no policy, no restart.
 
+mod attached;
 mod child;
 mod client;
 mod engine;
 mod keeping;
 pub mod message;
 
+pub use attached::{hire_keeper, keep_attached};
 pub use client::KeeperHost;
 pub use engine::{EngineEnd, inherited_socket, keep_engine};
