@@ -18,6 +18,8 @@ const {waitUntil} = require("./support/wait-until.js")
 
 const {Daemon} = rollbridge
 const root = path.join(__dirname, "..")
+// What the test of panics prints stays short.
+process.env.RUST_BACKTRACE = "0"
 
 /** @param {number | null} port */
 const answerOf = async (port) => (await fetch(`http://127.0.0.1:${port}/`)).text()
@@ -187,8 +189,9 @@ test("in a worker thread, which may be ended at any time", async (t) => {
  *
  * @param {import("node:test").TestContext} t
  * @param {string} then
+ * @param {string} [before] done before it tells
  */
-async function host(t, then) {
+async function host(t, then, before = "") {
   const {config, folder, release} = await application(t)
   writeFiles(folder, {
     "host.cjs": `
@@ -199,6 +202,7 @@ async function host(t, then) {
         await daemon.deploy({releasePath: ${JSON.stringify(release("one"))}})
         const {pid} = (await daemon.status()).releases[0].processes[0]
         const keeper = Number(/^PPid:\\s+(\\d+)/m.exec(readFileSync("/proc/" + pid + "/status", "utf8"))[1])
+        ${before}
         console.log(JSON.stringify([pid, keeper]))
         ${then}
       }
@@ -244,7 +248,7 @@ test("a Ctrl-C that reaches everything leaves the decision to Node", async (t) =
     return
   }
   const onSigint = 'process.once("SIGINT", () => daemon.shutdown().then(() => process.exit(9)))'
-  const {child, ended, pids} = await host(t, onSigint)
+  const {child, ended, pids} = await host(t, "", onSigint)
   const [, keeper] = pids
   for (const signal of /** @type {const} */ (["SIGINT", "SIGTERM", "SIGHUP"])) process.kill(keeper, signal)
   child.kill("SIGINT")

@@ -217,6 +217,31 @@ export async function useOperations(): Promise<void> {
   void [status, failed, left, recoveredOrphans, previousVersion, version]
 }
 
+export async function useDaemon(signal: AbortSignal): Promise<void> {
+  await using daemon = await new rollbridge.Daemon(complete).start()
+  const port: number | null = daemon.proxyPort
+  const deployed = await daemon.deploy({releasePath: ".", releaseId: "v1", waitDrained: true, signal, onProgress() {}})
+  const previous: string | null = (await daemon.rollback({releaseId: deployed.activeReleaseId})).previousReleaseId
+  // @ts-expect-error the daemon has its config already
+  await daemon.deploy({config: complete, releasePath: "."})
+  // @ts-expect-error the port is the daemon's to choose
+  daemon.proxyPort = 3
+  for await (const {message} of daemon.events({follow: true, signal})) if (message === "shutdown finished") break
+  await using lines = daemon.logs({follow: true, process: "web"})
+  const line: string | undefined = (await lines.next()).value?.line
+  const states = (await daemon.status()).releases.map(({state}) => state)
+  const [first] = await daemon.events({limit: 1})
+  const open: number = (await daemon.connections()).length
+  await daemon.restart({policy: "companion"})
+  await daemon.stop()
+  const nothing: void = await daemon.shutdown()
+  await new rollbridge.Daemon("rollbridge.mjs").shutdown()
+  new rollbridge.Daemon()
+  // @ts-expect-error a config is a path or an object
+  new rollbridge.Daemon(7)
+  void [port, previous, line, states, first.seq, open, nothing]
+}
+
 export function useErrors(error: unknown): string {
   if (!(error instanceof RollbridgeError)) return "not ours"
   // @ts-expect-error there is no such code

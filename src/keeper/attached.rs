@@ -16,12 +16,7 @@ use super::keeping::{Attendance, Keeper};
 use crate::host::kin;
 
 /// What may reach the keeper along with the program it serves. That program decides what follows, not the keeper.
-const LEFT_TO_THE_ENGINE: [Signal; 4] = [
-    Signal::SIGTERM,
-    Signal::SIGINT,
-    Signal::SIGHUP,
-    Signal::SIGQUIT,
-];
+const LEFT_TO_THE_ENGINE: [Signal; 4] = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT];
 
 /// Starts `program` as the keeper of this process: it must be the binary of this package. The socket leads to it.
 pub fn hire_keeper(program: &Path) -> io::Result<(UnixStream, Child)> {
@@ -42,7 +37,9 @@ pub fn hire_keeper(program: &Path) -> io::Result<(UnixStream, Child)> {
 /// the process.
 pub fn keep_attached(socket: UnixStream) -> io::Result<()> {
     let mut signals = SigSet::empty();
-    LEFT_TO_THE_ENGINE.into_iter().for_each(|signal| signals.add(signal));
+    LEFT_TO_THE_ENGINE
+        .into_iter()
+        .for_each(|signal| signals.add(signal));
     signals.add(Signal::SIGCHLD);
     signals.thread_block()?;
     let signals = SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;

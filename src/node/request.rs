@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 
 use napi::Env;
-use napi::bindgen_prelude::{Promise, PromiseRaw};
+use napi::bindgen_prelude::{Object, Promise};
 use napi::threadsafe_function::ThreadsafeFunction;
 use napi_derive::napi;
 use serde_json::Value;
@@ -54,11 +54,7 @@ impl Request {
 
     /// Sends it and resolves to the final line as JSON, also where that is an error.
     #[napi(catch_unwind)]
-    pub fn answer<'env>(
-        &self,
-        env: &'env Env,
-        on_line: Option<OnLine>,
-    ) -> napi::Result<PromiseRaw<'env, String>> {
+    pub fn answer<'env>(&self, env: &'env Env, on_line: Option<OnLine>) -> napi::Result<Object<'env>> {
         let unsent = self.unsent.lock().ok().and_then(|mut unsent| unsent.take());
         let (road, line) = unsent.ok_or_else(|| napi::Error::from_reason("a request is sent only once"))?;
         let abandoned = self.abandoned.clone();

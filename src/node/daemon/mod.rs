@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use napi::Env;
-use napi::bindgen_prelude::PromiseRaw;
+use napi::bindgen_prelude::Object;
 use napi_derive::napi;
 use tokio::runtime::{Handle, Runtime};
 use tokio::sync::watch;
@@ -98,7 +98,7 @@ impl NativeDaemon {
         folder: String,
         binary: String,
         listens: bool,
-    ) -> napi::Result<PromiseRaw<'env, u32>> {
+    ) -> napi::Result<Object<'env>> {
         let config = config_of(&value_json, file, folder)?;
         match &mut *locked(&self.state) {
             state @ State::Idle => *state = State::Starting,
@@ -114,7 +114,7 @@ impl NativeDaemon {
             })
             .await;
             let (next, outcome) = match begun {
-                Ok((running, port)) => (State::Running(running), Ok(port.into())),
+                Ok((running, port)) => (State::Running(running), Ok(u32::from(port))),
                 Err(error) => (State::Idle, Err(refused(&error.to_string()))),
             };
             *locked(&state) = next;
@@ -150,7 +150,7 @@ impl NativeDaemon {
 
     /// Resolves when it has ended, and nothing of it is left. Until then it keeps Node alive, as a server does.
     #[napi(catch_unwind)]
-    pub fn ended<'env>(&self, env: &'env Env) -> napi::Result<PromiseRaw<'env, ()>> {
+    pub fn ended<'env>(&self, env: &'env Env) -> napi::Result<Object<'env>> {
         let state = self.state.clone();
         promise(env, async move {
             let over = match &*locked(&state) {
@@ -203,7 +203,9 @@ impl Drop for NativeDaemon {
             running.clean_up();
         };
         // Without a thread the parts are dropped, which closes the keeper's socket.
-        let _ = std::thread::Builder::new().name("daemon-end".to_owned()).spawn(stop);
+        let _ = std::thread::Builder::new()
+            .name("daemon-end".to_owned())
+            .spawn(stop);
     }
 }
 
