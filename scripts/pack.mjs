@@ -24,8 +24,7 @@ await runScript(async () => {
   const platforms = values.natives === undefined ? [builtHere()] : targets.map(fromWorkflow(resolve(values.natives)))
   const folders = [...platforms.map((native) => assemblePlatformPackage(out, native)), assembleRootPackage(out)]
   const kib = (/** @type {number} */ bytes) => `${Math.ceil(bytes / 1024)} KiB`.padStart(10)
-  for (const folder of folders) {
-    const {file, name, size, unpackedSize} = pack(folder, out)
+  for (const {file, name, size, unpackedSize} of pack(folders, out)) {
     console.log(`${name.padEnd(28)} ${kib(size)} packed ${kib(unpackedSize)} unpacked  ${file}`)
   }
 })

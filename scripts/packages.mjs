@@ -82,19 +82,20 @@ export function assemblePlatformPackage(into, {target, binary, addon}) {
  */
 
 /**
- * Makes the tarball that `npm publish` would upload.
+ * Makes the tarballs that `npm publish` would upload, in the order of the folders.
  *
- * @param {string} folder
+ * @param {string[]} folders
  * @param {string} into
- * @returns {Packed}
+ * @returns {Packed[]}
  */
-export function pack(folder, into) {
-  const output = execFileSync("npm", ["pack", folder, "--json", "--ignore-scripts", "--pack-destination", into], {
-    encoding: "utf8",
-    maxBuffer: 64 * 1024 * 1024
+export function pack(folders, into) {
+  const options = ["--json", "--ignore-scripts", "--pack-destination", into]
+  const output = execFileSync("npm", ["pack", ...folders, ...options], {encoding: "utf8", maxBuffer: 64 * 1024 * 1024})
+  /** @type {(Packed & {filename: string})[]} */
+  const packed = JSON.parse(output)
+  return packed.map(({name, filename, size, unpackedSize, files}) => {
+    return {name, file: join(into, filename), size, unpackedSize, files}
   })
-  const [{name, filename, size, unpackedSize, files}] = JSON.parse(output)
-  return {name, file: join(into, filename), size, unpackedSize, files}
 }
 
 /** @param {string} target */

@@ -33,8 +33,8 @@ async function packed(into) {
   for (const file of ["rollbridge", path.basename(native.addon)]) {
     await execute("strip", ["-S", path.join(folder, file)]).catch(() => {})
   }
-  const platform = pack(folder, into)
-  return {root: pack(assembleRootPackage(into), into), platform}
+  const [platform, root] = pack([folder, assembleRootPackage(into)], into)
+  return {root, platform}
 }
 
 /**
@@ -48,7 +48,7 @@ async function packed(into) {
  */
 async function run(folder, program, args, env = strangersEnvironment()) {
   try {
-    const {stdout, stderr} = await execute(program, args, {cwd: folder, env, encoding: "utf8", timeout: 60_000})
+    const {stdout, stderr} = await execute(program, args, {cwd: folder, env, encoding: "utf8", timeout: 110_000})
     return {status: 0, stdout, stderr}
   } catch (error) {
     const {code, stdout, stderr, message} = /** @type {any} */ (error)
