@@ -1,3 +1,5 @@
+/// <reference lib="esnext.disposable" />
+
 // The public types of the package, written by hand. tests/types.test-d.ts holds them against real use.
 //
 // Names ending in `Ms` are whole milliseconds, names ending in `Bytes` whole bytes. In a config, `null` and `undefined`
@@ -156,11 +158,12 @@ export interface CommonProcessConfig {
 
 /** The web process: receives HTTP and WebSocket traffic through the proxy. Exactly one per config. */
 export interface ProxiedProcessConfig extends CommonProcessConfig {
+  /** The process that answers clients; exactly one. */
   policy: "proxied"
   /** Where the process listens. A range lets the old and the new release overlap. */
   port: PortConfig
   /**
-   * The health check a new release must pass before it gets traffic. `false` switches as soon as the process is started
+   * The health check a new release must pass before it gets traffic. `false` switches as soon as the process is started;
    * requests then wait until it accepts connections.
    */
   health?: HealthConfig | false | null
@@ -168,7 +171,9 @@ export interface ProxiedProcessConfig extends CommonProcessConfig {
 
 /** A helper that belongs to one release: starts before its web process, stops when the release has drained. */
 export interface CompanionProcessConfig extends CommonProcessConfig {
+  /** A helper of one release. Default: `companion`. */
   policy?: "companion" | null
+  /** A port of its own, as `{{port}}` and `ROLLBRIDGE_PORT`. Default: none. */
   port?: PortConfig | null
   /**
    * Start the graceful stop the moment the release is retired, while its connections still drain.
@@ -182,13 +187,17 @@ export interface CompanionProcessConfig extends CommonProcessConfig {
 
 /** A helper of which two must never run at once: at a deploy the old one is fully stopped before the new one starts. */
 export interface SingletonProcessConfig extends CommonProcessConfig {
+  /** A process that never runs twice at a time. */
   policy: "singleton"
+  /** A port of its own, the same for the daemon's life. Default: none. */
   port?: PortConfig | null
 }
 
 /** A long-lived broker that outlives releases and keeps its port. */
 export interface ServiceProcessConfig extends CommonProcessConfig {
+  /** A process that outlives releases. */
   policy: "service"
+  /** A port of its own; a `persistent` service keeps it for the daemon's life. Default: none. */
   port?: PortConfig | null
   /**
    * `persistent`: started once, survives deploys. `handoff`: each release starts its own, the old one stops last; needs
@@ -254,6 +263,9 @@ export interface LifecycleConfig {
   stopCommand?: string | null
 }
 
+/** What a config module may export in place of the config: called without arguments at each load. */
+export type ConfigFunction = () => RollbridgeConfig | Promise<RollbridgeConfig>
+
 export type SignalName =
   | "SIGABRT"
   | "SIGALRM"
@@ -294,10 +306,10 @@ export type SignalName =
  *
  * @example
  * export default defineConfig({
- *   processes: [{id: "web", policy: "proxied", command: "node server.js", port: {from: 18182, to: 18299}}],
- *})
+ *   processes: [{id: "web", policy: "proxied", command: "node server.js", port: {from: 18182, to: 18299}}]
+ * })
  */
-export function defineConfig<T extends () => RollbridgeConfig | Promise<RollbridgeConfig>>(config: T): T
+export function defineConfig(config: ConfigFunction): ConfigFunction
 export function defineConfig(config: RollbridgeConfig): RollbridgeConfig
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -348,6 +360,7 @@ export interface RestartOptions extends ConfigOption {
 }
 
 export interface RestartResult {
+  /** Ids of the processes that were restarted, such as `worker#0`. */
   restarted: string[]
 }
 
@@ -365,13 +378,18 @@ export type DeployPhase =
 export interface DeployProgress {
   /** RFC 3339 time. */
   at: string
+  /** Where the deploy is. */
   phase: DeployPhase
+  /** The process it is about, if it is about one. */
   processId?: string
+  /** What happened, in words. */
   message: string
+  /** What programs may want to know of it, such as `pid` and `port` of a process that was started. */
   data?: Record<string, unknown>
 }
 
 export interface DeployResult {
+  /** The release that has the traffic now. */
   activeReleaseId: string
   /** The release that was active before and now drains; `null` at the first deploy. */
   previousReleaseId: string | null
@@ -384,6 +402,203 @@ export interface StopOptions extends ConfigOption {
 
 export interface ShutdownResult {
   message: string
+}
+
+export interface ConnectionsOptions extends ConfigOption {
+  /** Only connections to this release. */
+  releaseId?: string | null | undefined
+  /** Cut the connection with this `id`. */
+  close?: number | null | undefined
+}
+
+/** What is open between a client and a release. */
+export interface Connection {
+  /** Names it for `close`. */
+  id: number
+  /** The release that answers it. */
+  releaseId: string
+  /** A request that is being answered, or an upgraded connection such as a WebSocket. */
+  kind: "http" | "websocket"
+  /** Address of the client. */
+  client: string
+  method: string
+  path: string
+  /** How long it has been open. */
+  ageMs: number
+  /** Bytes from the client to the release so far. */
+  bytesIn: number
+  /** Bytes from the release to the client so far. */
+  bytesOut: number
+}
+
+export interface EventsOptions extends ConfigOption {
+  /** Only the newest so many of those that are there already. */
+  limit?: number | null | undefined
+  /** Only events with a higher `seq`. */
+  since?: number | null | undefined
+  /** Go on with events as they happen: the result is an async iterable. */
+  follow?: boolean | null | undefined
+  /** With `follow`: ends the iteration, which then throws the signal's reason. */
+  signal?: AbortSignal | null | undefined
+  /** With `follow`: told how many events were lost because they were not taken fast enough. */
+  onMissed?: ((missed: number) => void) | null | undefined
+}
+
+/** A milestone in the life of the daemon. The daemon keeps the last 1000. */
+export interface DaemonEvent {
+  /** Rises by one with every event. */
+  seq: number
+  /** RFC 3339 time. */
+  at: string
+  message: EventMessage
+  /** Ids, pids, codes and reasons; never a command, an environment or output. */
+  data: Record<string, any>
+}
+
+export type EventMessage =
+  | "proxy listening"
+  | "control socket listening"
+  | "deploy starting"
+  | "release healthy"
+  | "traffic switched"
+  | "traffic stopped"
+  | "deploy finished"
+  | "deploy failed"
+  | "rollback starting"
+  | "rollback finished"
+  | "rollback failed"
+  | "stranger on port"
+  | "process restart requested"
+  | "release draining"
+  | "release drained"
+  | "release stopped"
+  | "process started"
+  | "process spawn failed"
+  | "process stopping"
+  | "process killed"
+  | "process exited"
+  | "process restart scheduled"
+  | "restart limit reached"
+  | "memory warning"
+  | "memory limit exceeded"
+  | "hook failed"
+  | "stop requested"
+  | "command failed"
+  | "orphan found"
+  | "state file refused"
+  | "state file not written"
+  | "shutdown starting"
+  | "shutdown finished"
+  | (string & {})
+
+export interface LogsOptions extends ConfigOption {
+  /** One process by its id (`worker#0`), or every replica by the base id (`worker`). */
+  process?: string | null | undefined
+  /** Only processes of this release. Default: every release that is not stopped, services and singletons. */
+  releaseId?: string | null | undefined
+  /** Only lines with a higher `seq`. */
+  since?: number | null | undefined
+  /** Go on with lines as they are written, across restarts and deploys: the result is an async iterable. */
+  follow?: boolean | null | undefined
+  /** With `follow`: ends the iteration, which then throws the signal's reason. */
+  signal?: AbortSignal | null | undefined
+  /** With `follow`: told how many lines were lost because they were not taken fast enough. */
+  onMissed?: ((missed: number) => void) | null | undefined
+}
+
+/** The recent output of one process. */
+export interface ProcessLogs {
+  /** Id of the process. */
+  id: string
+  /** Id of its release; `service` or `singleton` for what belongs to none. */
+  source: string
+  logs: LogLine[]
+}
+
+/** A line of output with the process that wrote it. */
+export interface FollowedLogLine extends LogLine {
+  /** Id of the process. */
+  id: string
+  /** Id of its release; `service` or `singleton` for what belongs to none. */
+  source: string
+}
+
+/** Values as they come. Leaving the loop ends the following; so does the end of the daemon. */
+export interface Follow<Value> extends AsyncIterableIterator<Value, undefined, undefined> {
+  return(): Promise<IteratorResult<Value, undefined>>
+  [Symbol.asyncDispose](): Promise<void>
+}
+
+export interface UpgradeOptions extends ConfigOption {
+  /** The program that takes over. Default: the binary of this package. */
+  binary?: string | null | undefined
+}
+
+export interface UpgradeResult {
+  previousVersion: string
+  version: string
+}
+
+export interface EnsureDaemonOptions {
+  /** Path of the config file; the daemon reads it again before each deploy. Default: as for every command. */
+  config?: string | undefined
+  /** Where a started daemon writes its log. Default: `/tmp/rollbridge-<application>.log`. */
+  daemonLogPath?: string | null | undefined
+  /** Where it writes its pid. Default: `/tmp/rollbridge-<application>.pid`. */
+  daemonPidPath?: string | null | undefined
+  /** Folder for the copy of the binary that it runs from. Default: under `$XDG_STATE_HOME` or `~/.local/state`. */
+  daemonRuntimePath?: string | null | undefined
+  /** How long it may take until it answers. Default: 10000. */
+  daemonStartTimeoutMs?: number | null | undefined
+}
+
+export interface DoctorOptions extends ConfigOption {
+  /** Check this release folder too, with every template and working directory in it. */
+  releasePath?: string | null | undefined
+  /** The id it would get. */
+  releaseId?: string | null | undefined
+  /** The revision it would get. */
+  revision?: string | null | undefined
+}
+
+export interface DoctorReport {
+  /** Whether every check passed. */
+  ok: boolean
+  checks: DoctorCheck[]
+}
+
+export interface DoctorCheck {
+  name: string
+  ok: boolean
+  detail: string
+}
+
+export interface RecoverOptions extends ConfigOption {
+  /** Stop what is left over: SIGTERM, then SIGKILL. Without it, it is only listed. */
+  force?: boolean | null | undefined
+}
+
+export interface RecoverResult {
+  /** What a daemon that crashed had left running. */
+  orphans: Orphan[]
+  /** What of it still runs. */
+  remaining: Orphan[]
+  forced: boolean
+  /** Whether the state file was removed. */
+  cleared: boolean
+}
+
+export interface PredeployCleanupOptions extends ConfigOption {
+  /** The release to be deployed; a daemon of another version than its package is upgraded or shut down. */
+  releasePath?: string | null | undefined
+}
+
+export interface PredeployCleanupResult {
+  action: "daemon-active" | "daemon-upgraded" | "daemon-stopped" | "no-daemon-cleaned"
+  /** What was stopped of an older supervisor. */
+  legacyProcesses: unknown[]
+  /** What was stopped of a daemon that had crashed. */
+  recoveredOrphans: Orphan[]
 }
 
 /** Starts a new release, checks its health and switches traffic to it. Resolves once it is active. */
@@ -406,6 +621,32 @@ export function stop(options?: StopOptions): Promise<Status>
 
 /** Stops everything and ends the daemon. Resolves when all processes are gone. */
 export function shutdown(options?: ConfigOption): Promise<ShutdownResult>
+
+/** What clients have open, and with which release: why a release still drains. */
+export function connections(options?: ConnectionsOptions): Promise<Connection[]>
+
+/** The recent history of the daemon, oldest first; with `follow`, an async iterable that goes on with what happens. */
+export function events(options: EventsOptions & {follow: true}): Follow<DaemonEvent>
+export function events(options?: EventsOptions & {follow?: false | null | undefined}): Promise<DaemonEvent[]>
+
+/** The recent output of processes; with `follow`, an async iterable that goes on with what they write. */
+export function logs(options: LogsOptions & {follow: true}): Follow<FollowedLogLine>
+export function logs(options?: LogsOptions & {follow?: false | null | undefined}): Promise<ProcessLogs[]>
+
+/** Starts a daemon in the background unless one runs. Resolves to its status once it answers. */
+export function ensureDaemon(options?: EnsureDaemonOptions): Promise<Status>
+
+/** Replaces the running daemon by another version of it, without an interruption. Resolves when the new one serves. */
+export function upgrade(options?: UpgradeOptions): Promise<UpgradeResult>
+
+/** Checks the config and the machine: whether a daemon could start here. A check that fails does not reject. */
+export function doctor(options?: DoctorOptions): Promise<DoctorReport>
+
+/** Lists what a daemon that crashed has left running; with `force`, stops it. Needs `statePath` in the config. */
+export function recover(options?: RecoverOptions): Promise<RecoverResult>
+
+/** Makes way for the first deploy: ends a daemon that does not fit, orphans, and what `legacyTakeover` names. */
+export function predeployCleanup(options?: PredeployCleanupOptions): Promise<PredeployCleanupResult>
 
 /** Checks a config and reports everything that is wrong with it; rejects only if it cannot be read at all. */
 export function validateConfig(options?: ConfigOption): Promise<ValidationResult>
@@ -448,6 +689,55 @@ export interface ConfigIssue {
   message: string
   /** What to do about it. */
   fix: string
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// A daemon inside this process
+
+/**
+ * A daemon inside this Node process, for tests and for programs that want to own it. It is the engine of the binary: it
+ * runs on threads of its own and never blocks the event loop. Its processes belong to a child process that stops them when
+ * Node goes away, even by SIGKILL. While it runs it keeps Node alive, as a server does.
+ *
+ * @example
+ * await using daemon = await new Daemon("rollbridge.mjs").start()
+ * await daemon.deploy({releasePath: "releases/v1"})
+ * console.log(daemon.proxyPort)
+ */
+export class Daemon {
+  /**
+   * Nothing happens before `start`.
+   *
+   * @param config Path of the config file, which is read again before each deploy and rollback, or the config itself.
+   *   Default: as for every command. Only with `control.path` set is there a control socket for the command line.
+   */
+  constructor(config?: string | RollbridgeConfig)
+  /** The port the proxy listens on; `null` before `start`. */
+  readonly proxyPort: number | null
+  /** Resolves to this daemon once its proxy listens. Until the first deploy it answers 503. */
+  start(): Promise<this>
+  /** As the function `deploy`. */
+  deploy(options: Omit<DeployOptions, "config">): Promise<DeployResult>
+  /** As the function `rollback`. */
+  rollback(options?: Omit<RollbackOptions, "config">): Promise<DeployResult>
+  /** As the function `restart`. */
+  restart(options?: Omit<RestartOptions, "config">): Promise<RestartResult>
+  /** As the function `status`. */
+  status(): Promise<Status>
+  /** As the function `stop`. */
+  stop(options?: Omit<StopOptions, "config">): Promise<Status>
+  /** As the function `connections`. */
+  connections(options?: Omit<ConnectionsOptions, "config">): Promise<Connection[]>
+  /** As the function `events`. */
+  events(options: Omit<EventsOptions, "config"> & {follow: true}): Follow<DaemonEvent>
+  events(options?: Omit<EventsOptions, "config"> & {follow?: false | null | undefined}): Promise<DaemonEvent[]>
+  /** As the function `logs`. */
+  logs(options: Omit<LogsOptions, "config"> & {follow: true}): Follow<FollowedLogLine>
+  logs(options?: Omit<LogsOptions, "config"> & {follow?: false | null | undefined}): Promise<ProcessLogs[]>
+  /** Stops everything. Resolves when nothing is left of it, at once if it does not run. A new start needs a new object. */
+  shutdown(): Promise<void>
+  /** `await using` shuts it down at the end of the block. */
+  [Symbol.asyncDispose](): Promise<void>
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -605,7 +895,7 @@ export class RollbridgeError extends Error {
   /** Stable word for programs. */
   readonly code: ErrorCode
   /** Of a failed deploy: where it failed. */
-  readonly phase?: DeployPhase
+  readonly phase?: DeployPhase | null
   /** Of a failed deploy: the process it failed on. */
   readonly processId?: string | null
   readonly exitCode?: number | null

@@ -3,10 +3,12 @@
 // The package's programmatic face. The native addon talks to the daemon and judges configs; this file gives each
 // command its JavaScript shape. index.d.ts documents every option and result.
 
-const path = require("node:path")
 const {checkConfig, readConfig, requireValidConfig} = require("./lib/config.js")
-const {sendCommand} = require("./lib/control.js")
+const {followCommand, sendCommand} = require("./lib/control.js")
+const {Daemon} = require("./lib/daemon.js")
 const {RollbridgeError} = require("./lib/error.js")
+const requests = require("./lib/requests.js")
+const {runBinary} = require("./lib/run-binary.js")
 
 /** @type {(config: any) => any} */
 const defineConfig = (config) => config
@@ -32,31 +34,18 @@ async function loadConfig({config: source} = {}) {
 
 /** @type {typeof import("./index.js").deploy} */
 async function deploy(options) {
-  const {config, releasePath, releaseId, revision, wait, waitDrained, onProgress, signal} = options ?? {}
-  if (typeof releasePath !== "string" || releasePath === "") {
-    throw new TypeError("deploy needs releasePath, the folder of the prepared release")
-  }
-  const request = {
-    command: "deploy",
-    releasePath: path.resolve(releasePath),
-    releaseId,
-    revision,
-    wait,
-    waitDrained,
-    progress: onProgress ? true : undefined
-  }
-  return sendCommand(config, request, {onProgress, signal})
+  const {config, onProgress, signal} = options ?? {}
+  return sendCommand(config, requests.deployRequest(options ?? {}), {onProgress, signal})
 }
 
 /** @type {typeof import("./index.js").rollback} */
-async function rollback({config, releaseId, wait, onProgress, signal} = {}) {
-  const request = {command: "rollback", releaseId, wait, progress: onProgress ? true : undefined}
-  return sendCommand(config, request, {onProgress, signal})
+async function rollback({config, onProgress, signal, ...options} = {}) {
+  return sendCommand(config, requests.rollbackRequest(options), {onProgress, signal})
 }
 
 /** @type {typeof import("./index.js").restart} */
-async function restart({config, process: processId, policy} = {}) {
-  return sendCommand(config, {command: "restart", processId, policy})
+async function restart({config, ...options} = {}) {
+  return sendCommand(config, requests.restartRequest(options))
 }
 
 /** @type {typeof import("./index.js").status} */
@@ -65,8 +54,13 @@ async function status({config} = {}) {
 }
 
 /** @type {typeof import("./index.js").stop} */
-async function stop({config, releaseId} = {}) {
-  return sendCommand(config, {command: "stop", releaseId})
+async function stop({config, ...options} = {}) {
+  return sendCommand(config, requests.stopRequest(options))
+}
+
+/** @type {typeof import("./index.js").connections} */
+async function connections({config, ...options} = {}) {
+  return (await sendCommand(config, requests.connectionsRequest(options))).connections
 }
 
 /** @type {typeof import("./index.js").shutdown} */
@@ -74,16 +68,91 @@ async function shutdown({config} = {}) {
   return sendCommand(config, {command: "shutdown"})
 }
 
+/** @type {typeof import("./index.js").upgrade} */
+async function upgrade({config, ...options} = {}) {
+  return sendCommand(config, requests.upgradeRequest(options))
+}
+
+/** @type {any} Two shapes: a promise of what there is, or an iterable of what comes. */
+const events = (/** @type {import("./index.js").EventsOptions} */ {config, follow, signal, onMissed, ...options} = {}) => {
+  const request = requests.eventsRequest(options)
+  if (follow) return followCommand(config, request, {signal, onMissed})
+  return sendCommand(config, request).then((answer) => answer.events)
+}
+
+/** @type {any} Two shapes, as of `events`. */
+const logs = (/** @type {import("./index.js").LogsOptions} */ {config, follow, signal, onMissed, ...options} = {}) => {
+  const request = requests.logsRequest(options)
+  if (follow) return followCommand(config, request, {signal, onMissed})
+  return sendCommand(config, request).then((answer) => answer.logs)
+}
+
+/** @type {typeof import("./index.js").ensureDaemon} */
+async function ensureDaemon(options = {}) {
+  const {config, daemonLogPath, daemonPidPath, daemonRuntimePath, daemonStartTimeoutMs} = options
+  if (typeof config === "object" && config !== null) {
+    throw new TypeError("ensureDaemon needs the path of a config file: the daemon reads it again before each deploy")
+  }
+  await requireValidConfig(config)
+  return runBinary(config, "ensure-daemon", [
+    ...option("--daemon-log-path", daemonLogPath),
+    ...option("--daemon-pid-path", daemonPidPath),
+    ...option("--daemon-runtime-path", daemonRuntimePath),
+    ...option("--daemon-start-timeout-ms", daemonStartTimeoutMs)
+  ])
+}
+
+/** @type {typeof import("./index.js").doctor} */
+async function doctor({config, releasePath, releaseId, revision} = {}) {
+  const release = [
+    ...option("--release-path", releasePath),
+    ...option("--release-id", releaseId),
+    ...option("--revision", revision)
+  ]
+  return runBinary(config, "doctor", ["--json", ...release])
+}
+
+/** @type {typeof import("./index.js").recover} */
+async function recover({config, force} = {}) {
+  await requireValidConfig(config)
+  return runBinary(config, "recover", ["--json", ...(force ? ["--force"] : [])])
+}
+
+/** @type {typeof import("./index.js").predeployCleanup} */
+async function predeployCleanup({config, releasePath} = {}) {
+  await requireValidConfig(config)
+  return runBinary(config, "predeploy-cleanup", ["--json", ...option("--release-path", releasePath)])
+}
+
+/**
+ * An option of the command line, unless it is not set.
+ *
+ * @param {string} name
+ * @param {string | number | null | undefined} value
+ */
+function option(name, value) {
+  return value === undefined || value === null ? [] : [`${name}=${value}`]
+}
+
 // Plain names only: that is what makes `import { deploy } from "rollbridge"` work for ES modules.
 module.exports = {
+  Daemon,
   RollbridgeError,
+  connections,
   defineConfig,
   deploy,
+  doctor,
+  ensureDaemon,
+  events,
   loadConfig,
+  logs,
+  predeployCleanup,
+  recover,
   restart,
   rollback,
   shutdown,
   status,
   stop,
+  upgrade,
   validateConfig
 }

@@ -1,77 +1,35 @@
 "use strict"
 
-// One command to the daemon that the config names, and its answer as a result or an error.
+// Commands to the daemon that a config names.
 
-const {addon} = require("./addon.js")
+const fs = require("node:fs")
 const {requireValidConfig} = require("./config.js")
-const {RollbridgeError} = require("./error.js")
+const {ask, socketRequests} = require("./exchange.js")
+const {Following} = require("./following.js")
 
 /**
  * @param {unknown} config
  * @param {{command: string} & Record<string, unknown>} request
- * @param {object} [listening]
- * @param {((progress: any) => void | Promise<void>) | null | undefined} [listening.onProgress]
- * @param {AbortSignal | undefined} [listening.signal] ends the waiting, not the command
+ * @param {import("./exchange.js").Listening} [listening]
  */
-async function sendCommand(config, request, {onProgress, signal} = {}) {
-  signal?.throwIfAborted()
+async function sendCommand(config, request, listening = {}) {
+  listening.signal?.throwIfAborted()
   const {control} = (await requireValidConfig(config)).config
-  signal?.throwIfAborted()
-  const answer = JSON.parse(await finalLine(JSON.stringify(control), JSON.stringify(request), onProgress, signal))
-  const {status, ...fields} = answer
-  if (status === "success") return fields
-  const {error, code, ...details} = fields
-  throw new RollbridgeError(error, code, details)
+  return ask(socketRequests(control), request, listening)
 }
 
 /**
- * @param {string} controlJson
- * @param {string} requestJson
+ * @param {unknown} config
+ * @param {{command: string} & Record<string, unknown>} request
+ * @param {import("./following.js").Options} options
  */
-function unsent(controlJson, requestJson) {
-  try {
-    return new (addon().Request)(controlJson, requestJson)
-  } catch (error) {
-    const reason = error instanceof Error ? error.message : error
-    throw new RollbridgeError(`the request cannot be sent: ${reason}`, "invalid_request")
+function followCommand(config, request, options) {
+  const source = async () => {
+    const {control} = (await requireValidConfig(config)).config
+    // A daemon that ends in good order takes its socket away; one that crashes leaves it.
+    return {open: socketRequests(control), isOver: () => !fs.existsSync(control.path)}
   }
+  return new Following(source, request, options)
 }
 
-/**
- * @param {string} controlJson
- * @param {string} requestJson
- * @param {((progress: any) => void | Promise<void>) | null | undefined} onProgress
- * @param {AbortSignal | undefined} signal
- * @returns {Promise<string>}
- */
-function finalLine(controlJson, requestJson, onProgress, signal) {
-  return new Promise((resolve, reject) => {
-    const request = unsent(controlJson, requestJson)
-    let failed = false
-    const abort = () => {
-      request.abandon()
-      reject(signal?.reason)
-    }
-    signal?.addEventListener("abort", abort, {once: true})
-
-    // Async, because a callback that throws into native code would end the process.
-    const onLine = async (/** @type {string} */ line) => {
-      if (signal?.aborted || failed) return
-      try {
-        const {status, ...progress} = JSON.parse(line)
-        if (status === "progress") await onProgress?.(progress)
-      } catch (error) {
-        failed = true
-        reject(error)
-        request.abandon()
-      }
-    }
-
-    request
-      .answer(onProgress ? onLine : undefined)
-      .then(resolve, reject)
-      .finally(() => signal?.removeEventListener("abort", abort))
-  })
-}
-
-module.exports = {sendCommand}
+module.exports = {followCommand, sendCommand}

@@ -7,6 +7,10 @@ const fs = require("node:fs")
 const path = require("node:path")
 
 const packageFolder = path.dirname(__dirname)
+const {version} = require("../package.json")
+
+/** Only a checkout builds its own native parts; beside an installed package, such files are somebody else's. */
+const isCheckout = fs.existsSync(path.join(packageFolder, "Cargo.toml"))
 
 /** The platforms that have a package under npm/. */
 const targets = [
@@ -47,7 +51,7 @@ function findAddon() {
   const target = currentTarget()
   const fileName = `rollbridge.${target}.node`
   const built = path.join(packageFolder, fileName)
-  return fs.existsSync(built) ? built : findInPlatformPackage(target, fileName)
+  return isCheckout && fs.existsSync(built) ? built : findInPlatformPackage(target, fileName)
 }
 
 /**
@@ -65,6 +69,7 @@ function findBinary() {
 }
 
 function newestBuiltBinary() {
+  if (!isCheckout) return undefined
   /** @type {{file: string, builtAtMs: number} | undefined} */
   let newest
   for (const profile of ["debug", "release", "dist"]) {
@@ -91,11 +96,18 @@ function cargoOutput(profile, fileName) {
  */
 function findInPlatformPackage(target, fileName) {
   const packageName = `rollbridge-${target}`
+  let found
   try {
-    return require.resolve(`${packageName}/${fileName}`)
+    found = require.resolve(`${packageName}/${fileName}`)
   } catch (cause) {
     throw new Error(missingPackageMessage(packageName, target), {cause})
   }
+  const installed = require(`${packageName}/package.json`).version
+  if (installed === version) return found
+  throw new Error(
+    `the package rollbridge has version ${version}, but its native parts in ${packageName} have version ${installed}: ` +
+      "delete node_modules and run npm install again"
+  )
 }
 
 /**
@@ -106,14 +118,26 @@ function missingPackageMessage(packageName, target) {
   if (!targets.includes(target)) {
     return `rollbridge has no native parts for ${target}; there are some for ${targets.join(", ")}`
   }
+  const foreign = targets.filter((other) => isInstalled(`rollbridge-${other}`))
+  const instead = foreign.length > 0 ? ` (but rollbridge-${foreign.join(", rollbridge-")} is)` : ""
   return [
-    `the package ${packageName}, which holds the native parts of rollbridge for this platform (${target}), is not installed`,
+    `the package ${packageName}, which holds the native parts of rollbridge for this platform (${target}), ` +
+      `is not installed${instead}`,
     "Usual causes:",
     "  - optional dependencies were left out (npm --omit=optional or --no-optional): install without that option",
     "  - node_modules was copied from another platform, or the lock file was made on one by an old npm:",
     "    delete node_modules and run npm install again on this machine",
     "  - this is a checkout of the source that was not built yet: run npm run build"
   ].join("\n")
+}
+
+/** @param {string} packageName */
+function isInstalled(packageName) {
+  try {
+    return Boolean(require.resolve(`${packageName}/package.json`))
+  } catch {
+    return false
+  }
 }
 
 module.exports = {cargoOutput, currentTarget, findAddon, findBinary, targets}

@@ -5,9 +5,14 @@
 
 const {spawn} = require("node:child_process")
 const {constants} = require("node:os")
+const {foreignProgram} = require("./foreign-program.js")
 
-/** @type {NodeJS.Signals[]} */
-const forwardedSignals = ["SIGINT", "SIGTERM", "SIGHUP"]
+/**
+ * What would end this process and leave the child alone. SIGUSR1 is Node's own.
+ *
+ * @type {NodeJS.Signals[]}
+ */
+const forwardedSignals = ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR2"]
 
 /**
  * @param {object} launch
@@ -17,6 +22,12 @@ const forwardedSignals = ["SIGINT", "SIGTERM", "SIGHUP"]
  * @param {string} launch.notReplaced why this process could not become the binary, told if it cannot be spawned either
  */
 function runAsChild({binary, args, env, notReplaced}) {
+  const foreign = foreignProgram(binary)
+  if (foreign !== undefined) {
+    console.error(`error: cannot run ${binary}: ${foreign}; delete node_modules and run npm install again on this machine`)
+    process.exitCode = 1
+    return
+  }
   // Listening comes first: a signal between the two would end this process and leave the child alone.
   const forward = (/** @type {NodeJS.Signals} */ signal) => void child.kill(signal)
   for (const signal of forwardedSignals) process.on(signal, forward)

@@ -13,7 +13,7 @@ const {cargoOutput, currentTarget} = createRequire(import.meta.url)("../lib/nati
 export async function build({dist = false} = {}) {
   const profile = dist ? ["--profile", "dist"] : []
   await runCommand("cargo", ["build", "--bin", "rollbridge", ...profile])
-  await runCommand("cargo", ["build", "--lib", "--features", "node", ...profile])
+  await runCommand("cargo", ["build", "--lib", "--features", "node", ...profile], {env: libraryEnvironment()})
 
   const library = `librollbridge.${process.platform === "darwin" ? "dylib" : "so"}`
   const addon = join(root, `rollbridge.${currentTarget()}.node`)
@@ -21,6 +21,12 @@ export async function build({dist = false} = {}) {
   copyFileSync(cargoOutput(dist ? "dist" : "debug", library), `${addon}.new`)
   renameSync(`${addon}.new`, addon)
   console.log(`built ${cargoOutput(dist ? "dist" : "debug", "rollbridge")} and ${addon}`)
+}
+
+/** On musl, Rust links statically by itself: right for the binary, impossible for a library that Node loads. */
+function libraryEnvironment() {
+  if (!currentTarget().endsWith("-musl")) return process.env
+  return {...process.env, RUSTFLAGS: `${process.env.RUSTFLAGS ?? ""} -C target-feature=-crt-static`.trim()}
 }
 
 if (import.meta.url === pathToFileURL(process.argv[1]).href) {

@@ -19,12 +19,13 @@ fn main() -> Result<(), Box<dyn Error>> {
         workers: 1,
         trusted_proxies: vec!["127.0.0.0/8".parse()?, "::1/128".parse()?],
         max_connections: 50_000,
+        head_timeout: Duration::from_secs(30),
         client_idle_timeout: Duration::from_secs(75),
         hold_timeout: Duration::from_secs(30),
         max_held_requests: 1000,
     };
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
-    let proxy = Proxy::start(listener, settings)?;
+    let proxy = Proxy::start(listener, settings, None)?;
     runtime.block_on(proxy.switch(Some(route(upstream?))));
     for line in std::io::stdin().lock().lines() {
         runtime.block_on(proxy.switch(Some(route(line?.parse()?))));

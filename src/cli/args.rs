@@ -32,6 +32,9 @@ pub(super) enum Command {
     /// The part of the daemon that does the work; only the daemon itself starts it.
     #[command(hide = true)]
     Engine(EngineOptions),
+    /// The part of a daemon inside Node that starts its processes; only that daemon itself starts it.
+    #[command(hide = true)]
+    Keeper(EngineOptions),
     /// Start a release, check its health, switch traffic to it, and let the old one drain.
     Deploy(DeployOptions),
     /// Go back to the release that was active before, or to the one named.

@@ -1,6 +1,5 @@
 //! The engine of a daemon: its whole life, from its config to its last log line.
 
-use std::io::ErrorKind;
 use std::net::TcpListener;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixListener;
@@ -33,7 +32,9 @@ const CONTROL: &str = "control";
 
 pub(super) async fn run(file: &ConfigFile, options: &EngineOptions) -> Result<(), Failure> {
     // Before anything else is opened, so that the number still means what the keeper said.
-    let connected = inherited_socket(options.socket).and_then(KeeperHost::connect);
+    let keeper = nix::unistd::getppid().as_raw();
+    let connected =
+        inherited_socket(options.socket).and_then(|socket| KeeperHost::connect(socket, Some(keeper)));
     let (host, mut left) = connected.map_err(|error| {
         let reason = plain(&error);
         Failure::internal(format!(
@@ -49,7 +50,7 @@ pub(super) async fn run(file: &ConfigFile, options: &EngineOptions) -> Result<()
             let Loaded { config, warnings, .. } = config::load(file).await?;
             warnings.iter().for_each(tell_warning);
             refuse_if_live(&config).await?;
-            let listener = listen(&config)?;
+            let listener = listen(&config).map_err(|error| Failure::internal(error.to_string()))?;
             (Arc::new(config), listener)
         }
     };
@@ -73,7 +74,7 @@ pub(super) async fn run(file: &ConfigFile, options: &EngineOptions) -> Result<()
         host: host.clone(),
         events: Arc::new(EventLog::resume(noted, sink)),
         environment: std::env::vars_os().collect(),
-        daemon: ProcessIdentity::of(nix::unistd::getppid().as_raw()),
+        daemon: ProcessIdentity::of(keeper),
         past: left.past,
     };
     let served = serve(start, left, host).await;
@@ -158,25 +159,6 @@ impl Signals {
 
 fn tell_warning(warning: &Issue) {
     output::tell(&format!("warning: {}; {}", warning.message, warning.fix));
-}
-
-fn listen(config: &Config) -> Result<TcpListener, Failure> {
-    let (host, port) = (config.proxy.host.as_str(), config.proxy.port);
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    TcpListener::bind((host, port)).map_err(|error| {
-        // Only the system's own refusals carry a number; a name without an address does not.
-        let advice = match error.raw_os_error() {
-            None => "correct proxy.host; this machine finds no address for it",
-            _ if error.kind() == ErrorKind::AddrNotAvailable => {
-                "set proxy.host to an address of this machine"
-            }
-            _ => "free the port, or set another proxy.port",
-        };
-        Failure::internal(format!(
-            "cannot listen on {host}:{port} (proxy.host, proxy.port): {}; {advice}",
-            plain(&error)
-        ))
-    })
 }
 
 /// A second daemon on the same socket is refused before it takes anything, with the name of the first.

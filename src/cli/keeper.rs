@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use super::failure::Failure;
 use crate::error::plain;
-use crate::keeper::{EngineEnd, keep_engine};
+use crate::keeper::{EngineEnd, inherited_socket, keep_attached, keep_engine};
 
 /// Runs until the engine has ended, and ends as it did.
 pub(super) fn run(config: Option<&Path>) -> ExitCode {
@@ -25,5 +25,17 @@ pub(super) fn run(config: Option<&Path>) -> ExitCode {
         ))
         .tell(None),
         Err(error) => Failure::internal(format!("cannot start the engine of the daemon: {}", plain(&error))).tell(None),
+    }
+}
+
+/// Keeps the processes of an engine that runs inside another program, until that is gone.
+pub(super) fn run_attached(socket: i32) -> ExitCode {
+    match inherited_socket(socket).and_then(keep_attached) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => Failure::internal(format!(
+            "cannot keep processes: {}; this command is for the class Daemon of the Node package only",
+            plain(&error)
+        ))
+        .tell(None),
     }
 }

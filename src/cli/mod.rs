@@ -58,6 +58,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         // Before there is a runtime: the keeper has one thread.
         return keeper::run(arguments.config.as_deref());
     }
+    if let Command::Keeper(options) = &arguments.command {
+        return keeper::run_attached(options.socket);
+    }
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return Failure::internal(format!("cannot start the runtime: {error}")).tell(None),
@@ -80,7 +83,7 @@ async fn execute(arguments: &Arguments) -> Result<ExitCode, Failure> {
     }
     let file = locate(arguments.config.as_deref())?;
     let done = match &arguments.command {
-        Command::Daemon => unreachable!("a daemon begins as a keeper"),
+        Command::Daemon | Command::Keeper(_) => unreachable!("a keeper has no runtime"),
         Command::Engine(options) => daemon::run(&file, options).await,
         Command::Deploy(options) => deploy::run(&file, options).await,
         Command::Rollback(options) => rollback::run(&file, options).await,

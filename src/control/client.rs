@@ -98,6 +98,14 @@ impl Client {
         }
     }
 
+    /// Speaks over a connection that is there already, to an engine in this process.
+    pub fn over(stream: UnixStream) -> Client {
+        Client {
+            stream: BufReader::new(stream),
+            path: PathBuf::new(),
+        }
+    }
+
     /// Sends a request and waits for its final line; `watch` sees every line before it.
     pub async fn request(
         &mut self,

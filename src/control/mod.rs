@@ -4,6 +4,7 @@
 //! engine, and writes down the answer.
 
 pub mod client;
+pub mod embedded;
 mod follow;
 pub mod request;
 mod respond;

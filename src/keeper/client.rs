@@ -53,11 +53,8 @@ enum Outgoing {
 
 impl KeeperHost {
     /// Speaks to the keeper at the other end of `socket`, and hears what an earlier engine left there.
-    pub fn connect(socket: UnixStream) -> io::Result<(KeeperHost, Inheritance)> {
-        KeeperHost::connect_to(Some(nix::unistd::getppid().as_raw()), socket)
-    }
-
-    fn connect_to(keeper: Option<i32>, socket: UnixStream) -> io::Result<(KeeperHost, Inheritance)> {
+    /// `keeper` is its pid, if it is a process of its own.
+    pub fn connect(socket: UnixStream, keeper: Option<i32>) -> io::Result<(KeeperHost, Inheritance)> {
         let mut book = Book::default();
         let mut inbox = Inbox::default();
         let mut inheritance = inheritance::receive(&socket, &mut inbox, |message| {
@@ -109,7 +106,7 @@ impl KeeperHost {
         std::thread::Builder::new()
             .name("keeper".to_owned())
             .spawn(move || Keeper::new().run(&mut Only(Some(theirs))))?;
-        KeeperHost::connect_to(None, ours).map(|(host, _)| host)
+        KeeperHost::connect(ours, None).map(|(host, _)| host)
     }
 
     /// Waits until the keeper is gone. What it kept is being stopped then.

@@ -8,6 +8,7 @@
 //!
 //! It never knows what a process is for: no release, no policy, no restart.
 
+mod attached;
 mod book;
 mod child;
 mod client;
@@ -21,6 +22,7 @@ pub mod message;
 mod patience;
 mod thrift;
 
+pub use attached::{hire_keeper, keep_attached};
 pub use client::KeeperHost;
 pub use engine::{EngineEnd, inherited_socket, keep_engine};
 pub use inheritance::Inheritance;

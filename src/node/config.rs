@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use napi_derive::napi;
 use serde_json::{Value, json};
 
-use crate::config::{self, ConfigFile, Content, Control, Origin, Principal, Problem};
+use crate::config::{self, Config, ConfigFile, Content, Control, Origin, Principal, Problem};
 
 /// Where the config is: the given path, or the first of the usual names in `cwd`. As `{path}` for a module,
 /// `{path, value}` for JSON, and `{error, code}` for what cannot be read.
-#[napi]
+#[napi(catch_unwind)]
 pub fn config_file(path: Option<String>, cwd: String) -> String {
     let found = config::locate(path.as_deref().map(Path::new), Path::new(&cwd))
         .and_then(|file| Ok((config::read(&file)?, file)));
@@ -23,7 +23,7 @@ pub fn config_file(path: Option<String>, cwd: String) -> String {
 
 /// Judges a config value, as `{config, issues, warnings, message}`; `config` is null if there are issues, and
 /// `message` then lists them.
-#[napi]
+#[napi(catch_unwind)]
 pub fn check_config(
     value_json: String,
     problems_json: String,
@@ -51,6 +51,13 @@ pub fn check_config(
         answer["message"] = report.text().into();
     }
     Ok(answer.to_string())
+}
+
+/// The config that [`check_config`] has found valid.
+pub(super) fn config_of(value_json: &str, file: Option<String>, folder: String) -> napi::Result<Config> {
+    let report = config::examine_value(&parse(value_json)?, &[], &origin(file, folder));
+    let text = report.text();
+    report.config.ok_or_else(|| napi::Error::from_reason(text))
 }
 
 fn origin(file: Option<String>, folder: String) -> Origin {

@@ -4,6 +4,8 @@
 
 mod become_binary;
 mod config;
+mod daemon;
+mod guard;
 mod request;
 
 use napi_derive::napi;

@@ -2,13 +2,16 @@
 
 use std::sync::Mutex;
 
-use napi::bindgen_prelude::Promise;
+use napi::Env;
+use napi::bindgen_prelude::{Object, Promise};
 use napi::threadsafe_function::ThreadsafeFunction;
 use napi_derive::napi;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::config::{control_of, parse};
+use super::daemon::Inside;
+use super::guard::promise;
 use crate::config::Control;
 use crate::control::client::{Client, ClientError, Line};
 use crate::control::wire;
@@ -16,42 +19,53 @@ use crate::control::wire;
 /// Sees each line before the final one. Always an async function: one that throws into native code would end Node.
 type OnLine = ThreadsafeFunction<String, Promise<()>, String, napi::Status, false>;
 
-/// A request to the daemon behind a control socket.
+/// How a daemon is reached.
+pub(super) enum Road {
+    /// Over its control socket.
+    Socket(Control),
+    /// It runs in this process.
+    Inside(Inside),
+}
+
+impl Road {
+    async fn connect(&self) -> Result<Client, ClientError> {
+        match self {
+            Road::Socket(control) => Client::connect(control).await,
+            Road::Inside(inside) => inside.connect(),
+        }
+    }
+}
+
+/// A request to a daemon.
 #[napi]
 pub struct Request {
-    control: Control,
-    line: Mutex<Option<Line>>,
+    /// Taken when it is sent.
+    unsent: Mutex<Option<(Road, Line)>>,
     abandoned: CancellationToken,
 }
 
 #[napi]
 impl Request {
     /// A request that is not sent yet. `control_json` is the `control` of a checked config.
-    #[napi(constructor)]
+    #[napi(constructor, catch_unwind)]
     pub fn new(control_json: String, request_json: String) -> napi::Result<Request> {
-        let line = match parse(&request_json)? {
-            Value::Object(line) => line,
-            _ => return Err(napi::Error::from_reason("a request is a JSON object")),
-        };
-        let control = control_of(&control_json)?;
-        Ok(Request {
-            control,
-            line: Mutex::new(Some(line)),
-            abandoned: CancellationToken::new(),
-        })
+        Request::over(Road::Socket(control_of(&control_json)?), &request_json)
     }
 
     /// Sends it and resolves to the final line as JSON, also where that is an error.
-    #[napi]
-    pub async fn answer(&self, on_line: Option<OnLine>) -> napi::Result<String> {
-        let line = self.line.lock().ok().and_then(|mut line| line.take());
-        let line = line.ok_or_else(|| napi::Error::from_reason("a request is sent only once"))?;
-        let answer = tokio::select! {
-            answer = ask(&self.control, line, on_line.as_ref()) => answer?,
-            () = self.abandoned.cancelled() => Err(ClientError::ConnectionLost),
-        };
-        let line = answer.unwrap_or_else(|error| wire::error(error.code(), &error.to_string()));
-        Ok(Value::Object(line).to_string())
+    #[napi(catch_unwind)]
+    pub fn answer<'env>(&self, env: &'env Env, on_line: Option<OnLine>) -> napi::Result<Object<'env>> {
+        let unsent = self.unsent.lock().ok().and_then(|mut unsent| unsent.take());
+        let (road, line) = unsent.ok_or_else(|| napi::Error::from_reason("a request is sent only once"))?;
+        let abandoned = self.abandoned.clone();
+        promise(env, async move {
+            let answer = tokio::select! {
+                answer = ask(&road, line, on_line.as_ref()) => answer?,
+                () = abandoned.cancelled() => Err(ClientError::ConnectionLost),
+            };
+            let line = answer.unwrap_or_else(|error| wire::error(error.code(), &error.to_string()));
+            Ok(Value::Object(line).to_string())
+        })
     }
 
     /// Stops waiting for the answer. What was asked for goes on.
@@ -61,12 +75,24 @@ impl Request {
     }
 }
 
+impl Request {
+    pub(super) fn over(road: Road, request_json: &str) -> napi::Result<Request> {
+        let Value::Object(line) = parse(request_json)? else {
+            return Err(napi::Error::from_reason("a request is a JSON object"));
+        };
+        Ok(Request {
+            unsent: Mutex::new(Some((road, line))),
+            abandoned: CancellationToken::new(),
+        })
+    }
+}
+
 async fn ask(
-    control: &Control,
+    road: &Road,
     request: Line,
     on_line: Option<&OnLine>,
 ) -> napi::Result<Result<Line, ClientError>> {
-    let mut client = match Client::connect(control).await {
+    let mut client = match road.connect().await {
         Ok(client) => client,
         Err(error) => return Ok(Err(error)),
     };

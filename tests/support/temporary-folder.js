@@ -4,6 +4,12 @@ const fs = require("node:fs")
 const os = require("node:os")
 const path = require("node:path")
 
+/** A folder that whoever made it removes. */
+function makeTemporaryFolder() {
+  // Resolved, because the folder for temporary files is a symbolic link on macOS.
+  return fs.mkdtempSync(path.join(fs.realpathSync(os.tmpdir()), "rollbridge-test-"))
+}
+
 /**
  * A folder that is removed when the test ends.
  *
@@ -11,8 +17,7 @@ const path = require("node:path")
  * @param {Record<string, string>} [files] contents, by path inside it
  */
 function temporaryFolder(t, files = {}) {
-  // Resolved, because the folder for temporary files is a symbolic link on macOS.
-  const folder = fs.mkdtempSync(path.join(fs.realpathSync(os.tmpdir()), "rollbridge-test-"))
+  const folder = makeTemporaryFolder()
   t.after(() => fs.rmSync(folder, {recursive: true, force: true}))
   writeFiles(folder, files)
   return folder
@@ -30,4 +35,4 @@ function writeFiles(folder, files) {
   }
 }
 
-module.exports = {temporaryFolder, writeFiles}
+module.exports = {makeTemporaryFolder, temporaryFolder, writeFiles}

@@ -1,0 +1,91 @@
+//! A keeper for an engine inside another program, such as Node: the engine starts the keeper, not the other way round.
+//!
+//! When its socket closes, however that program ended, the keeper stops every process and ends. There is no next engine.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+
+use super::keeping::{Attendance, Departure, Keeper, Next};
+use super::message::Past;
+use super::thrift::let_go_of_code;
+use crate::host::kin;
+
+/// What may reach the keeper along with the program it serves. That program decides what follows, not the keeper.
+const LEFT_TO_THE_ENGINE: [Signal; 4] = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT];
+
+/// Starts `program` as the keeper of this process: it must be the binary of this package. The socket leads to it.
+pub fn hire_keeper(program: &Path) -> io::Result<(UnixStream, Child)> {
+    let (ours, theirs) = UnixStream::pair()?;
+    let keeper = Command::new(program)
+        .args(["keeper", "--socket", "0"])
+        // Its standard input is the socket: nothing else has to be passed on by number.
+        .stdin(OwnedFd::from(theirs))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        // Out of reach of a Ctrl-C in the terminal.
+        .process_group(0)
+        .spawn()?;
+    Ok((ours, keeper))
+}
+
+/// Keeps processes for the engine at the other end of `socket` until that closes. This thread must be the only one of
+/// the process.
+pub fn keep_attached(socket: UnixStream) -> io::Result<()> {
+    let mut signals = SigSet::empty();
+    LEFT_TO_THE_ENGINE
+        .into_iter()
+        .for_each(|signal| signals.add(signal));
+    signals.add(Signal::SIGCHLD);
+    signals.thread_block()?;
+    let signals = SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
+    nix::sys::prctl::set_child_subreaper(true)?;
+    Keeper::new().run(&mut Attached {
+        signals,
+        socket: Some(socket),
+    });
+    Ok(())
+}
+
+struct Attached {
+    signals: SignalFd,
+    /// The way to the one engine, until it is taken.
+    socket: Option<UnixStream>,
+}
+
+impl Attendance for Attached {
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.signals.as_fd())
+    }
+
+    fn attend(&mut self, known: &[i32]) {
+        while let Ok(Some(_)) = self.signals.read_signal() {}
+        // Whatever was left to the keeper because its own parent had ended; its own children it reaps elsewhere.
+        let own = std::fs::read_to_string("/proc/thread-self/children").unwrap_or_default();
+        let children = own.split_ascii_whitespace().filter_map(|pid| pid.parse().ok());
+        children.filter(|pid| !known.contains(pid)).for_each(kin::reap);
+    }
+
+    fn engine_is_ready(&mut self) {
+        let_go_of_code();
+    }
+
+    fn engine_is_gone(&mut self, _: Departure, _: &[i32]) -> Next {
+        Next::End
+    }
+
+    fn start_engine(&mut self) -> io::Result<(UnixStream, Past)> {
+        let socket = self.socket.take().ok_or(io::ErrorKind::NotConnected)?;
+        Ok((socket, Past::default()))
+    }
+
+    fn engine_is_refused(&mut self, _: io::Error) -> Next {
+        Next::End
+    }
+}
