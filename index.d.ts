@@ -485,6 +485,8 @@ export type EventMessage =
   | "stop requested"
   | "command failed"
   | "orphan found"
+  | "stray process found"
+  | "engine restarted"
   | "state file refused"
   | "state file not written"
   | "shutdown starting"
