@@ -14,7 +14,7 @@ const {freePortRange} = createRequire(import.meta.url)("../tests/support/free-po
 /** @param {import("./proxy/figure.mjs").Options} options */
 export async function measure({quick}) {
   // Each pair needs two descriptors of the proxy.
-  const pairs = Math.min(quick ? 1000 : 10_000, Math.floor(descriptors / 2) - 100)
+  const pairs = Math.min(quick ? 1000 : 10_000, Math.floor(descriptors / 2) - 200)
   const pairBytes = await memory(pairs, openWebSockets)
   const keptBytes = await memory(pairs, openKeptAlive)
   const how = (/** @type {string} */ what) => `growth of anonymous resident memory over ${pairs} ${what}`
