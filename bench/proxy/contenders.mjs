@@ -143,7 +143,7 @@ async function startHaproxy(folder, applicationPort, connections) {
   const file = join(folder, "haproxy.cfg")
   writeFileSync(file, `global
   nbthread 1
-  maxconn ${connections + 1000}
+  maxconn ${connections + 100}
 defaults
   mode http
   timeout connect 5s
