@@ -84,7 +84,10 @@ impl Court {
         // Node knows a fixed list of methods, and reads no further than to another one.
         let knows = |reading: &Reading| !has_error(reading, "HPE_INVALID_METHOD");
         if knows(&by_node) {
-            arrived_as_sent("Node", &sent_by_node, &by_node, standpoint)?;
+            // To Node a tab at the end of a line is part of the value, which RFC 9110 says it is not.
+            if !sent.windows(3).any(|window| window == b"\t\r\n") {
+                arrived_as_sent("Node", &sent_by_node, &by_node, standpoint)?;
+            }
             if likes(&by_hyper) {
                 agree(&by_hyper, &by_node)?;
             }
