@@ -1,7 +1,8 @@
 "use strict"
 
 // Every command as an installed package has it, in a project that has Rollbridge in its node_modules: some of them by
-// `npx rollbridge`, which takes a second each, the others by the link that npx runs. What each command does is tested through the binary, in tests/cli; here it is that all of them get through.
+// `npx rollbridge`, which takes a second each, the others by the link that npx runs. What each command does is tested
+// through the binary, in tests/cli; here it is that all of them get through.
 
 const assert = require("node:assert/strict")
 const {spawn} = require("node:child_process")
