@@ -17,7 +17,9 @@ use crate::config::{self, Config, ConfigFile, Issue, Loaded};
 use crate::control::client::Client;
 use crate::control::server::Server;
 use crate::control::socket::is_live;
-use crate::daemon::{ConfigSource, Engine, ResumeError, Start, note_event, noted_config, noted_events};
+use crate::daemon::{
+    ConfigSource, Engine, ResumeError, Start, listen, note_event, noted_config, noted_events,
+};
 use crate::error::{ErrorCode, plain};
 use crate::events::{Event, EventLog};
 use crate::host::ProcessIdentity;
