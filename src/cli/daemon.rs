@@ -33,6 +33,8 @@ const PROXY: &str = "proxy";
 const CONTROL: &str = "control";
 
 pub(super) async fn run(file: &ConfigFile, options: &EngineOptions) -> Result<(), Failure> {
+    // It was started by another name, which would stand in every list of processes.
+    let _ = nix::sys::prctl::set_name(c"rollbridge");
     // Before anything else is opened, so that the number still means what the keeper said.
     let keeper = nix::unistd::getppid().as_raw();
     let connected =

@@ -126,8 +126,7 @@ impl LogFollower {
 impl Track {
     /// Adds the new lines; returns how many are gone already.
     fn read(&mut self, lines: &mut Vec<FollowedLine>) -> u64 {
-        let mut new = self.log.lines();
-        new.retain(|line| line.seq > self.seen);
+        let new = self.log.since(self.seen);
         let missed = new.first().map_or(0, |oldest| oldest.seq - self.seen - 1);
         if let Some(newest) = new.last() {
             self.seen = newest.seq;

@@ -120,12 +120,14 @@ pub async fn wait_until_healthy(
     let deadline = begun + health.timeout;
     let mut number = 0;
     let mut before = None;
+    let mut early = None;
     loop {
         number += 1;
         let limit = health.request_timeout.min(deadline - Instant::now());
-        let answer = timeout(limit, probe(target, &health.path))
-            .await
-            .unwrap_or(Answer::TimedOut(limit));
+        let answer = match early.take() {
+            Some(answer) => answer,
+            None => within(limit, target, &health.path).await,
+        };
         let attempt = Attempt {
             number,
             elapsed: begun.elapsed(),
@@ -148,9 +150,37 @@ pub async fn wait_until_healthy(
                 last,
             });
         }
+        if attempt.answer == Answer::Refused {
+            early = first_answer(target, health, next, deadline).await;
+        }
+        if early.is_none() {
+            tokio::time::sleep_until(next).await;
+        }
         before = Some(attempt.answer);
-        tokio::time::sleep_until(next).await;
     }
+}
+
+/// Looks often whether anybody listens yet, which costs nobody anything, and returns the first answer there is before
+/// `next`: an app is in service as soon as it can be, however long it took to start.
+async fn first_answer(target: &Target, health: &Health, next: Instant, deadline: Instant) -> Option<Answer> {
+    loop {
+        let look = Instant::now() + FIRST_PAUSE;
+        if look >= next {
+            return None;
+        }
+        tokio::time::sleep_until(look).await;
+        let limit = health.request_timeout.min(deadline - Instant::now());
+        match within(limit, target, &health.path).await {
+            Answer::Refused => {}
+            answer => return Some(answer),
+        }
+    }
+}
+
+async fn within(limit: Duration, target: &Target, path: &str) -> Answer {
+    timeout(limit, probe(target, path))
+        .await
+        .unwrap_or(Answer::TimedOut(limit))
 }
 
 /// One GET on a connection of its own.
@@ -235,6 +265,42 @@ mod tests {
             start_delay: Duration::ZERO,
             request_timeout: Duration::from_millis(timeout_ms),
         }
+    }
+
+    #[tokio::test]
+    async fn an_app_that_begins_to_listen_is_noticed_at_once() {
+        // Between two probes that lie far apart.
+        const STARTS: Duration = Duration::from_millis(340);
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("it is bound");
+        drop(listener);
+        let listening = tokio::spawn(async move {
+            sleep(STARTS).await;
+            let listener = TcpListener::bind(address).await.expect("it is still free");
+            let since = Instant::now();
+            let (mut stream, _) = listener.accept().await.expect("a probe connects");
+            let _ = stream.read(&mut [0; 1024]).await;
+            let _ = stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await;
+            since
+        });
+        let target = Target {
+            address,
+            authority: address.to_string(),
+        };
+        let mut health = health(60_000);
+        health.interval = Duration::from_secs(10);
+        let healthy = wait_until_healthy(&target, &health, |_| {})
+            .await
+            .expect("it answers");
+        let noticed = listening.await.expect("it listened").elapsed();
+        assert!(
+            noticed < Duration::from_millis(200),
+            "{noticed:?} after it listened"
+        );
+        assert!(
+            healthy.number < 10,
+            "what is refused is not told each time: {healthy:?}"
+        );
     }
 
     #[tokio::test]

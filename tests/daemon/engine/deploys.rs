@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{die_at, mortal, running};
+use super::{die_at, kill_engine, mortal, running};
 use crate::support::{Daemon, Process, Setup, wait_until};
 
 /// The points before the switch is acknowledged, and those after it.
@@ -162,4 +162,30 @@ fn a_release_that_was_being_put_back_drains_on() {
 fn has_died_unnoticed(daemon: &Daemon) -> bool {
     let restarted = daemon.events_of("engine restarted");
     restarted.iter().any(|event| event["exitSignal"] != "SIGKILL")
+}
+
+#[test]
+fn whenever_it_dies_things_are_sound_afterwards() {
+    const DEATHS: u64 = 12;
+    let daemon = started();
+    let mut before = "v1".to_owned();
+    for number in 0..DEATHS {
+        let id = format!("n{number}");
+        let mut client = daemon.begin_deploy(&id);
+        // Spread over the whole of a deploy, whatever comes first.
+        std::thread::sleep(std::time::Duration::from_millis(number * 35));
+        kill_engine(&daemon);
+        let answered = client.next_line();
+        let active = daemon.status()["activeReleaseId"].clone();
+        let active = active.as_str().expect("there is always one").to_owned();
+        if answered.is_some_and(|line| line["status"] == "success") {
+            assert_eq!(active, id, "what was promised holds");
+        }
+        assert!(
+            active == id || active == before,
+            "{active}, after {before} and {id}"
+        );
+        is_sound(&daemon, &active, &format!("death {number}"));
+        before = active;
+    }
 }
