@@ -108,10 +108,10 @@ impl Writer {
 }
 
 /// Lines beyond those that are shown are kept up to so many bytes, for followers that come back after an engine's absence.
-const MARGIN_BYTES: usize = 64 * 1024;
+const MARGIN_BYTES: usize = 32 * 1024;
 
 /// What a line costs besides its text.
-const LINE_COST_BYTES: usize = 80;
+const LINE_COST_BYTES: usize = 128;
 
 /// The last lines of one managed process, in order.
 #[derive(Debug)]
