@@ -260,3 +260,44 @@ fn an_event_follower_on_a_terminal_ends_with_control_c() {
     events.press_control_c();
     events.ends_with(0);
 }
+
+#[test]
+fn lines_and_events_go_on_with_another_engine_without_gap_or_repeat() {
+    const LINES: usize = 400;
+    let setup = Setup::with_idle_web();
+    // More lines than are shown, and some of them while there is no engine.
+    let counter = "i=0; while [ $i -lt 400 ]; do i=$((i+1)); echo $i; sleep 0.005; done; exec sleep 1000";
+    let daemon = setup
+        .process(Process::companion("worker").running(counter))
+        .start();
+    let mut logs = Running::start(daemon.command(&["logs", "--follow", "--json"]));
+    let mut events = Running::start(daemon.command(&["events", "--follow", "--json"]));
+    events.wait_for_stdout("control socket listening");
+    daemon.deploy("v1").succeeds();
+    logs.wait_for_stdout("\"20\"");
+    for _ in 0..3 {
+        daemon.kill_engine();
+    }
+    logs.wait_for_stdout(&format!("\"{LINES}\""));
+    daemon.deploy("v2").succeeds();
+    daemon.ask(json!({ "command": "shutdown" })).succeeds();
+    logs.ends_with(0);
+    events.ends_with(0);
+    let of_v1 = |line: &Value| line["source"] == "v1" && line["id"] == "worker";
+    let said: Vec<usize> = logs
+        .stdout()
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).expect("a line of JSON"))
+        .filter(of_v1)
+        .filter_map(|line| line["line"].as_str()?.parse().ok())
+        .collect();
+    assert_eq!(said, (1..=LINES).collect::<Vec<_>>());
+    let numbers: Vec<u64> = events
+        .stdout()
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).expect("a line of JSON"))
+        .filter_map(|event| event["seq"].as_u64())
+        .collect();
+    assert_eq!(numbers, (1..=numbers.len() as u64).collect::<Vec<_>>());
+    assert!(numbers.len() > 10);
+}

@@ -3,7 +3,6 @@
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-use super::kill_engine;
 use crate::support::{Daemon, Process, Setup, send, wait_for, wait_until};
 
 /// Kills engines as they come, so that a pause begins, and waits for it. Returns once there is none.
@@ -34,7 +33,7 @@ fn lines_arrive_complete_in_order_and_once() {
         daemon.process("v1", "worker")["logs"][0]["line"] == "line 1"
     });
     begin_absence(&daemon);
-    kill_engine(&daemon);
+    daemon.kill_engine();
     wait_until("all is written", || {
         daemon.folder().join("releases/written").exists()
     });

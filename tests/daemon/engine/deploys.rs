@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{die_at, kill_engine, mortal, running};
+use super::{die_at, mortal, running};
 use crate::support::{Daemon, Process, Setup, wait_until};
 
 /// The points before the switch is acknowledged, and those after it.
@@ -174,7 +174,7 @@ fn whenever_it_dies_things_are_sound_afterwards() {
         let mut client = daemon.begin_deploy(&id);
         // Spread over the whole of a deploy, whatever comes first.
         std::thread::sleep(std::time::Duration::from_millis(number * 35));
-        kill_engine(&daemon);
+        daemon.kill_engine();
         let answered = client.next_line();
         let active = daemon.status()["activeReleaseId"].clone();
         let active = active.as_str().expect("there is always one").to_owned();

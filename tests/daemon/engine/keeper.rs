@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use nix::sys::signal::Signal;
 use serde_json::json;
 
-use super::kill_engine;
 use crate::support::{Process, Setup, is_alive, wait_for, wait_until};
 
 /// The goal for the resident memory of the keeper. Here only what it has for itself counts: the code of a build without
@@ -78,7 +77,7 @@ fn who_sheds_everything_is_told_of_and_stopped_with_the_daemon() {
     wait_until("it is told of", || {
         told().iter().any(|event| event["pid"] == stray)
     });
-    kill_engine(&daemon);
+    daemon.kill_engine();
     daemon.stop().succeeds();
     let stray = i32::try_from(stray).expect("a pid");
     assert!(is_alive(stray), "a stop of the release knows nothing of it");
@@ -98,7 +97,7 @@ fn a_runaway_with_its_token_belongs_to_its_process() {
         let text = std::fs::read_to_string(daemon.folder().join("releases/runaway")).ok()?;
         text.trim().parse().ok()
     });
-    kill_engine(&daemon);
+    daemon.kill_engine();
     let children = daemon.process("v1", "worker")["children"].clone();
     let children = children.as_array().expect("a list");
     assert!(
@@ -108,4 +107,25 @@ fn a_runaway_with_its_token_belongs_to_its_process() {
     daemon.stop().succeeds();
     assert!(!is_alive(runaway));
     daemon.leaves_nothing_running();
+}
+
+#[test]
+fn without_its_keeper_nothing_goes_on() {
+    let stubborn =
+        Process::companion("worker").running("trap 'sleep 0.2; exit' TERM; while :; do sleep 0.02; done");
+    let daemon = Setup::with_web().process(stubborn).start();
+    daemon.deploy("v1").succeeds();
+    assert!(daemon.living().len() >= 2);
+    daemon.signal(Signal::SIGKILL);
+    daemon.end();
+    // The engine among them.
+    wait_until("all of it is gone", || daemon.living().is_empty());
+    assert!(!daemon.socket().exists(), "its socket too");
+    assert!(
+        daemon
+            .stderr()
+            .contains("the keeper process of the daemon has ended"),
+        "{}",
+        daemon.stderr()
+    );
 }

@@ -6,10 +6,9 @@ mod keeper;
 mod load;
 mod states;
 
-use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::support::{Daemon, Setup, send, wait_for, wait_until};
+use crate::support::{Daemon, Setup, wait_for, wait_until};
 
 /// A setup whose engine can be told to die at a point it comes to.
 fn mortal(setup: Setup) -> Setup {
@@ -28,16 +27,6 @@ fn die_at(daemon: &Daemon, point: &str, what: Value) {
     wait_until("another engine is there", || {
         daemon.engine().is_some_and(|pid| pid != engine)
     });
-}
-
-/// Kills the engine, and waits until another one answers.
-fn kill_engine(daemon: &Daemon) {
-    let engine = wait_for("there is an engine", || daemon.engine());
-    send(engine, Signal::SIGKILL);
-    wait_for("another engine is there", || {
-        daemon.engine().filter(|pid| *pid != engine)
-    });
-    daemon.status();
 }
 
 /// What is running, by id, with its pid: of every release, service and singleton.

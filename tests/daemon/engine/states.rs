@@ -3,7 +3,7 @@
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-use super::{kill_engine, running};
+use super::running;
 use crate::support::{Daemon, Process, Setup, send, wait_until};
 
 fn pid(process: &Value) -> i32 {
@@ -25,7 +25,7 @@ fn processes_events_and_the_way_to_them_stay() {
     wait_until("v1 is over", || daemon.release("v1")["state"] == "stopped");
     let before = daemon.status();
     let told = daemon.events();
-    kill_engine(&daemon);
+    daemon.kill_engine();
     let after = daemon.status();
     assert_eq!(running(&before).len(), 5);
     assert_eq!(running(&before), running(&after));
@@ -75,9 +75,9 @@ fn processes_events_and_the_way_to_them_stay() {
 fn no_event_is_missing_in_the_log() {
     let daemon = every_kind().start();
     daemon.deploy("v1").succeeds();
-    kill_engine(&daemon);
+    daemon.kill_engine();
     daemon.deploy("v2").succeeds();
-    kill_engine(&daemon);
+    daemon.kill_engine();
     daemon.signal(Signal::SIGTERM);
     daemon.ends_clean();
     let mut numbers: Vec<u64> = daemon
@@ -105,7 +105,7 @@ fn a_pending_restart_comes_in_its_time() {
     send(pid(&worker()), Signal::SIGKILL);
     wait_until("the restart is pending", || worker()["state"] == "backoff");
     let due = worker()["nextRestartAt"].clone();
-    kill_engine(&daemon);
+    daemon.kill_engine();
     assert_eq!(worker()["state"], "backoff");
     assert_eq!(worker()["nextRestartAt"], due);
     wait_until("it runs again", || worker()["state"] == "running");
@@ -126,11 +126,11 @@ fn a_spent_budget_stays_spent() {
         wait_until("it is back", || {
             worker()["restarts"] == restarts && worker()["state"] == "running"
         });
-        kill_engine(&daemon);
+        daemon.kill_engine();
     }
     send(pid(&worker()), Signal::SIGKILL);
     wait_until("it has failed for good", || worker()["state"] == "failed");
-    kill_engine(&daemon);
+    daemon.kill_engine();
     assert_eq!(worker()["state"], "failed");
 }
 
@@ -152,7 +152,7 @@ fn a_stop_under_way_is_brought_to_its_end() {
     // The shell may say besides that its sleep was terminated.
     let asked = || lines().iter().filter(|line| **line == "asked").count();
     wait_until("it was asked", || asked() == 1);
-    kill_engine(&daemon);
+    daemon.kill_engine();
     wait_until("it is stopped", || daemon.release("v1")["state"] == "stopped");
     assert_eq!(asked(), 1, "{:?}", lines());
     assert_eq!(daemon.process("v1", "worker")["exitSignal"], "SIGKILL");
@@ -173,8 +173,8 @@ fn a_hook_that_runs_is_waited_for() {
     client.send(json!({ "command": "stop" }));
     let drains = daemon.folder().join("releases/drains");
     wait_until("the hook runs", || drains.exists());
-    kill_engine(&daemon);
-    kill_engine(&daemon);
+    daemon.kill_engine();
+    daemon.kill_engine();
     assert_eq!(daemon.process("v1", "worker")["state"], "stopping");
     std::fs::write(daemon.folder().join("releases/done"), "").expect("the folder is ours");
     wait_until("it is stopped", || daemon.release("v1")["state"] == "stopped");
@@ -195,7 +195,7 @@ fn a_draining_release_comes_to_its_end() {
     tunnel.upgrade();
     daemon.deploy("v2").succeeds();
     assert_eq!(daemon.release("v1")["state"], "draining");
-    kill_engine(&daemon);
+    daemon.kill_engine();
     assert!(tunnel.is_cut(), "it went with its engine");
     wait_until("v1 is over", || daemon.release("v1")["state"] == "stopped");
     assert_eq!(daemon.get("/").body, "v2");
@@ -243,7 +243,7 @@ fn one_that_keeps_dying_is_started_more_and_more_seldom() {
 fn a_crash_of_both_halves_is_still_a_crash_of_everything() {
     let daemon = Setup::with_idle_web().set("statePath", "tmp/state.json").start();
     daemon.deploy("v1").succeeds();
-    kill_engine(&daemon);
+    daemon.kill_engine();
     let survivors = running(&daemon.status());
     wait_until("the state is on disk", || {
         let text = std::fs::read_to_string(daemon.own_folder().join("state.json")).unwrap_or_default();
@@ -255,7 +255,7 @@ fn a_crash_of_both_halves_is_still_a_crash_of_everything() {
     let orphans = daemon.status()["orphans"].clone();
     assert_eq!(orphans.as_array().map(Vec::len), Some(1), "{orphans}");
     assert_eq!(orphans[0]["pid"], survivors[0].1);
-    kill_engine(&daemon);
+    daemon.kill_engine();
     assert_eq!(daemon.status()["orphans"], orphans, "they are still known");
     let _: Daemon = daemon;
 }

@@ -53,6 +53,16 @@ impl Daemon {
         });
     }
 
+    /// Kills the engine alone, and waits until another one answers.
+    pub fn kill_engine(&self) {
+        let engine = wait_for("there is an engine", || self.engine());
+        living::send(engine, Signal::SIGKILL);
+        wait_for("another engine is there", || {
+            self.engine().filter(|pid| *pid != engine)
+        });
+        self.status();
+    }
+
     /// Starts a daemon once more where one has ended, and waits until its control socket answers.
     pub fn start_again(&self) {
         let append = |name: &str| {
