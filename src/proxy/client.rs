@@ -50,7 +50,7 @@ pub(super) async fn serve(worker: Rc<Worker>, arrival: Arrival, listed: Listed) 
         let seen = || Seen::new(arrival.peer, local, &worker.settings().trusted_proxies);
         let (request, output) = match next_request(&mut wire, seen, patience, &mut alarm).await {
             Next::Request(request, output) => (request, output),
-            Next::Refused(refusal) => return refuse(wire, refusal, Form::default()).await,
+            Next::Refused(refusal) => return Box::pin(refuse(wire, refusal, Form::default())).await,
             Next::Over => return,
         };
         // Without idle time the client is told with each answer that no other request is welcome.
@@ -61,7 +61,8 @@ pub(super) async fn serve(worker: Rc<Worker>, arrival: Arrival, listed: Listed) 
         };
         // A body that came along with the head is judged before anything is sent.
         let outcome = match upload.body.transfer(&mut wire.input, &mut upload.output) {
-            Ok(_) => forward(&worker, &mut wire, &request, &mut upload, keep_alive).await,
+            // In memory of its own, which goes back with the answer: most connections are idle most of the time.
+            Ok(_) => Box::pin(forward(&worker, &mut wire, &request, &mut upload, keep_alive)).await,
             Err(BadBody(reason)) => Outcome::Refused(Refusal::BadRequest(reason)),
         };
         if !matches!(outcome, Outcome::Switched { .. }) {
@@ -69,7 +70,7 @@ pub(super) async fn serve(worker: Rc<Worker>, arrival: Arrival, listed: Listed) 
         }
         match outcome {
             Outcome::Answered { keep_alive: true } if !wire.is_half_closed() => {}
-            Outcome::Answered { .. } => return wire.linger().await,
+            Outcome::Answered { .. } => return Box::pin(wire.linger()).await,
             Outcome::Refused(refusal) => {
                 let form = Form {
                     json: request.prefers_json,
@@ -78,10 +79,10 @@ pub(super) async fn serve(worker: Rc<Worker>, arrival: Arrival, listed: Listed) 
                     keep_alive: keep_alive && upload.body.is_done() && !refusal.closes(),
                 };
                 if !form.keep_alive || wire.is_half_closed() {
-                    return refuse(wire, refusal, form).await;
+                    return Box::pin(refuse(wire, refusal, form)).await;
                 }
                 refusal.write(form, wire.output.tail());
-                if wire.flush().await.is_err() {
+                if Box::pin(wire.flush()).await.is_err() {
                     return;
                 }
             }
