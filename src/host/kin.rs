@@ -2,10 +2,15 @@
 //!
 //! A leader that ended stays a zombie until it is reaped: so its pid, which names the group and the session, cannot be
 //! given to a stranger while somebody may still signal it.
+#![allow(
+    unsafe_code,
+    reason = "the system's own answer about a child has no safe wrapper that knows every signal"
+)]
 
 use nix::errno::Errno;
+use nix::libc;
 use nix::sys::signal::{Signal, kill, killpg};
-use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::Pid;
 
 use super::members::{birth, carries_token, is_same, scan, token};
@@ -77,16 +82,30 @@ pub fn signal_one(member: Member, signal: Signal) {
 
 /// How the child `pid` of this process ended, if it has; it stays a zombie.
 pub fn exit_of(pid: i32) -> Option<Exit> {
-    let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT | WaitPidFlag::WNOHANG;
+    let id = libc::id_t::try_from(pid).ok()?;
+    let flags = libc::WEXITED | libc::WNOWAIT | libc::WNOHANG;
     loop {
-        match waitid(Id::Pid(Pid::from_raw(pid)), flags) {
-            Ok(WaitStatus::Exited(_, code)) => return Some(Exit::Code(code)),
-            Ok(WaitStatus::Signaled(_, signal, _)) => return Some(Exit::Signal(signal as i32)),
-            Err(Errno::EINTR) => {}
-            Ok(_) => return None,
-            // Somebody else has reaped it, or its signal has no name.
-            Err(_) => return Some(Exit::Unknown),
+        // Asked without the wrapper of `nix`, which knows no real-time signals.
+        // SAFETY: the structure is made of numbers, for which zero is a value; the system only writes into it.
+        let (result, found) = unsafe {
+            let mut found: libc::siginfo_t = std::mem::zeroed();
+            (libc::waitid(libc::P_PID, id, &raw mut found, flags), found)
+        };
+        if result != 0 {
+            match Errno::last() {
+                Errno::EINTR => continue,
+                // Somebody else has reaped it.
+                _ => return Some(Exit::Unknown),
+            }
         }
+        // SAFETY: the system has filled it in for a child, or left it zero.
+        let (pid, status) = unsafe { (found.si_pid(), found.si_status()) };
+        return match found.si_code {
+            _ if pid == 0 => None,
+            libc::CLD_EXITED => Some(Exit::Code(status)),
+            libc::CLD_KILLED | libc::CLD_DUMPED => Some(Exit::Signal(status)),
+            _ => None,
+        };
     }
 }
 

@@ -139,7 +139,11 @@ impl Exit {
             Exit::Code(_) | Exit::Unknown => None,
             Exit::Signal(number) => Some(match Signal::try_from(number) {
                 Ok(signal) => signal.as_str().to_owned(),
-                Err(_) => format!("SIG{number}"),
+                Err(_) => match number - nix::libc::SIGRTMIN() {
+                    0 => "SIGRTMIN".to_owned(),
+                    above if above > 0 => format!("SIGRTMIN+{above}"),
+                    _ => format!("SIG{number}"),
+                },
             }),
         }
     }

@@ -44,3 +44,19 @@ async fn one_that_ends_at_once_for_ever_can_still_be_stopped() {
     cage.status(|status| status.restarts > 50).await;
     cage.stop().await;
 }
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn every_signal_is_told_by_its_name() {
+    for (number, name) in [(9, "SIGKILL"), (34, "SIGRTMIN"), (40, "SIGRTMIN+6")] {
+        let cage = Cage::start(
+            &format!("kill -{number} $$"),
+            json!({ "restart": { "maxRestarts": 0 } }),
+        )
+        .await;
+        let status = cage.status(|status| status.condition == Condition::Failed).await;
+        let exit = status.last_exit.expect("it has ended");
+        assert_eq!(exit.signal_name().as_deref(), Some(name), "{exit}");
+        cage.stop().await;
+    }
+}
