@@ -24,7 +24,16 @@ async fn one_that_forks_away_is_found_by_its_token() {
     cage.says("away").await;
     let members = cage.usage().await.members;
     assert_eq!(members.len(), 2, "{members:?}");
-    assert!(members.iter().all(|member| member.rss_bytes > 0));
+    // In the very moment of its exec one holds nothing.
+    while !cage
+        .usage()
+        .await
+        .members
+        .iter()
+        .all(|member| member.rss_bytes > 0)
+    {
+        tokio::task::yield_now().await;
+    }
     cage.stop().await;
     assert!(!cage.heard("process killed"));
 }
