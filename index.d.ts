@@ -457,6 +457,8 @@ export interface DaemonEvent {
 
 export type EventMessage =
   | "proxy listening"
+  | "proxy accepting paused"
+  | "proxy accepting resumed"
   | "control socket listening"
   | "deploy starting"
   | "release healthy"
