@@ -8,6 +8,7 @@ import {createRequire} from "node:module"
 import {cpus, release, totalmem} from "node:os"
 import {join} from "node:path"
 import {isMet} from "../bench/proxy/figure.mjs"
+import {withTable} from "../bench/proxy/table.mjs"
 import {build} from "./build.mjs"
 import {root, runScript} from "./run-command.mjs"
 import {setUp} from "./setup.mjs"
@@ -57,8 +58,11 @@ if (quick) {
   // A run of single parts leaves the figures of the others.
   const others = named.length > 0 && existsSync(file) ? JSON.parse(readFileSync(file, "utf8")).figures : []
   const kept = others.filter((/** @type {{what: string}} */ {what}) => !figures.some((figure) => figure.what === what))
-  writeFileSync(file, `${JSON.stringify({machine, figures: [...kept, ...figures]}, null, 2)}\n`)
-  console.log("\nbench/results/figures.json has the figures")
+  const whole = [...kept, ...figures]
+  writeFileSync(file, `${JSON.stringify({machine, figures: whole}, null, 2)}\n`)
+  const page = join(root, "docs", "performance.md")
+  writeFileSync(page, withTable(readFileSync(page, "utf8"), whole))
+  console.log("\nbench/results/figures.json and docs/performance.md have the figures")
 }
 console.log(`${figures.length - missed.length} of ${figures.length} goals met`)
 for (const figure of missed) console.log(`MISSED: ${figure.what}: ${round(figure.value)} ${figure.unit}, ${verdict(figure)}`)
