@@ -86,6 +86,12 @@ pub(super) async fn run(file: &ConfigFile, options: &EngineOptions) -> Result<()
     served
 }
 
+/// Ends this engine as a crash would: whatever it tidied up on its way would end the processes it has taken over.
+fn give_up(failure: Failure) -> ! {
+    failure.tell(None);
+    std::process::exit(1)
+}
+
 fn cannot_hold(error: &std::io::Error) -> Failure {
     Failure::internal(format!(
         "cannot pass the listeners to the keeper: {}; raise the limit of open files (ulimit -n, LimitNOFILE)",
@@ -98,15 +104,22 @@ async fn serve(start: Start, mut left: Inheritance, host: Arc<KeeperHost>) -> Re
     let signals = Signals::listen()
         .map_err(|error| Failure::internal(format!("cannot listen for signals: {error}")))?;
     let control = left.listeners.remove(CONTROL).map(UnixListener::from);
-    let engine = Engine::resume(start, left.estate)?;
+    let resumed = left.past.ends > 0;
+    let engine = Engine::resume(start, left.estate, |error| give_up(error.into()))?;
     let server = match Server::bind(&engine, control) {
         Ok(server) => server,
+        // The next one may do better.
+        Err(error) if resumed => give_up(error.into()),
         Err(error) => {
             engine.shutdown().await;
             return Err(error.into());
         }
     };
-    host.hold(CONTROL, server.listener().map_err(|error| cannot_hold(&error))?);
+    match server.listener() {
+        Ok(listener) => host.hold(CONTROL, listener),
+        Err(error) if resumed => give_up(cannot_hold(&error)),
+        Err(error) => return Err(cannot_hold(&error)),
+    }
     host.ready();
     let signals = tokio::spawn(signals.shut_down(engine.clone()));
     let keeper_lost = {

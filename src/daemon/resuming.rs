@@ -13,7 +13,7 @@ use crate::host::{Estate, Heir, ProcessHost, Unreadable};
 use crate::process::ManagedProcess;
 use crate::release::lifecycle::Phase;
 use crate::release::ports::PortBook;
-use crate::release::{Release, Surroundings, stop_all};
+use crate::release::{Release, ReleaseKey, Surroundings, stop_all};
 
 /// Why an engine cannot go on where the one before stopped.
 #[derive(Debug, Error)]
@@ -28,8 +28,13 @@ pub enum ResumeError {
 
 impl Engine {
     /// Goes on where an earlier engine stopped, if `estate` tells of one that had come to serve; the config in `start` is
-    /// then the noted one.
-    pub fn resume(start: Start, mut estate: Estate) -> Result<Engine, ResumeError> {
+    /// then the noted one. `give_up` is called where processes have been taken over and it cannot go on: it must end this
+    /// process at once, for whatever tidied up on the way would end them too.
+    pub fn resume(
+        start: Start,
+        mut estate: Estate,
+        give_up: fn(ResumeError) -> !,
+    ) -> Result<Engine, ResumeError> {
         let Some(note) = estate.find::<BookNote>(BOOK_KEY)? else {
             return Ok(Engine::start(start)?);
         };
@@ -38,7 +43,7 @@ impl Engine {
             releases,
             active,
             activations,
-            instances,
+            mut instances,
             kept_ports,
             services,
             singletons,
@@ -50,7 +55,14 @@ impl Engine {
             events: &start.events,
             environment: &Arc::new(start.environment.clone()),
         };
+        // Before anything is taken over: what was taken over must not be let go of again.
+        ManagedProcess::check_notes(&estate)?;
+        Interrupted::check_note(&estate)?;
         let releases = Release::resume_all(&mut estate, &surroundings, &releases)?;
+        for ReleaseKey { id, instance } in releases.iter().map(|release| release.key()) {
+            let newest = instances.entry(id.clone()).or_default();
+            *newest = (*newest).max(*instance);
+        }
         let mut stand = |list: Vec<(String, u64)>| -> Result<Vec<Standing>, Unreadable> {
             let resume = |(id, number): (String, u64)| {
                 let process = ManagedProcess::resume(
@@ -78,11 +90,21 @@ impl Engine {
         };
         let start = Start { config, ..start };
         end_strangers(&start.host, std::mem::take(&mut estate.children));
-        let engine = Engine::with(start, book)?;
+        let engine = match Engine::with(start, book) {
+            Ok(engine) => engine,
+            Err(error) => give_up(error.into()),
+        };
+        engine.forget_unclaimed(&estate);
         *engine.recorded() = orphans;
         engine.note_book(&engine.book());
         engine.go_on(&estate, closing)?;
         Ok(engine)
+    }
+
+    /// Notes and lines of processes that were over.
+    fn forget_unclaimed(&self, estate: &Estate) {
+        let claimed: Vec<u64> = self.processes().iter().map(ManagedProcess::number).collect();
+        ManagedProcess::forget_all_but(&claimed, estate, &*self.inner.host);
     }
 
     fn go_on(&self, estate: &Estate, closing: bool) -> Result<(), Unreadable> {
@@ -103,6 +125,11 @@ impl Engine {
                     async move { release.undo().await }
                 })),
                 Phase::Returning | Phase::Superseded => release.retired(&self.config()),
+                // It was being stopped, and had not heard of it.
+                Phase::Active if self.book().active.as_ref() != Some(release.key()) => {
+                    let release = release.clone();
+                    tokio::spawn(async move { release.stop().await });
+                }
                 _ => {}
             }
         }

@@ -86,8 +86,12 @@ pub struct Child {
 pub enum Role {
     /// The process itself.
     Main,
-    /// A command that runs while it is stopped.
-    Hook,
+    /// Its `quietCommand`.
+    QuietHook,
+    /// Its `drainCommand`.
+    DrainHook,
+    /// Its `stopCommand`.
+    StopHook,
 }
 
 /// Something the next engine must know: a text under a key, or that there is none any more.

@@ -64,6 +64,7 @@ pub fn keep_engine(arguments: impl Fn(RawFd) -> Vec<OsString>) -> io::Result<Eng
         patience: Patience::default(),
         gone_at: None,
         ending: None,
+        was_to_end: false,
         end: None,
         refused: None,
     };
@@ -99,6 +100,8 @@ struct Process<A> {
     gone_at: Option<Instant>,
     /// Somebody wants the daemon to end, with this signal.
     ending: Option<Signal>,
+    /// That was so already when the engine was started.
+    was_to_end: bool,
     /// How the last engine ended, once no other follows.
     end: Option<EngineEnd>,
     /// Why the very first engine could not be started.
@@ -218,7 +221,7 @@ impl<A: Fn(RawFd) -> Vec<OsString>> Attendance for Process<A> {
         let is_first = self.past.ends == 0;
         let wanted = how == Departure::Farewell || (how == Departure::BeforeReady && is_first);
         // Who was asked to end and finds no engine that can is not kept waiting for ever.
-        let given_up = how == Departure::BeforeReady && self.ending.is_some();
+        let given_up = how == Departure::BeforeReady && self.was_to_end;
         if wanted || given_up {
             self.end = Some(match exit {
                 Exit::Code(code) => EngineEnd::Exited(u8::try_from(code).unwrap_or(1)),
@@ -238,6 +241,7 @@ impl<A: Fn(RawFd) -> Vec<OsString>> Attendance for Process<A> {
     fn start_engine(&mut self) -> io::Result<(UnixStream, Past)> {
         let (ours, theirs) = UnixStream::pair()?;
         self.engine = Some(self.run_engine(&theirs)?);
+        self.was_to_end = self.ending.is_some();
         let absent = self.gone_at.take().map_or(Duration::ZERO, |at| at.elapsed());
         self.past.absent_ms = u64::try_from(absent.as_millis()).unwrap_or(u64::MAX);
         Ok((ours, self.past))

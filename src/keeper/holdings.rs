@@ -21,6 +21,8 @@ pub(super) struct Holdings {
     listeners: BTreeMap<String, OwnedFd>,
     /// The engine, while there is one.
     pub link: Option<Link>,
+    /// The engine takes nothing in: lines go into their rings alone until it does again.
+    lags: bool,
 }
 
 impl Holdings {
@@ -68,6 +70,7 @@ impl Holdings {
         }
         link.tell(&ToEngine::Restored { past });
         self.link = Some(link);
+        self.lags = false;
         Ok(())
     }
 
@@ -79,6 +82,7 @@ impl Holdings {
             log: child.log,
             rings: &mut self.rings,
             link: self.link.as_mut(),
+            lags: self.lags,
         };
         act(child, &mut |news| outlet.take(news));
     }
@@ -111,6 +115,7 @@ impl Holdings {
             log: kept.log,
             rings: &mut self.rings,
             link: self.link.as_mut(),
+            lags: self.lags,
         };
         kept.forget(&mut |news| outlet.take(news));
         self.tell(&ToEngine::Forgotten { child });
@@ -125,6 +130,23 @@ impl Holdings {
             match text {
                 Some(text) => drop(self.notes.insert(key, text)),
                 None => drop(self.notes.remove(&key)),
+            }
+        }
+    }
+
+    /// The engine takes nothing in, and has not for a while: nobody is to wait for it.
+    pub fn lag(&mut self) {
+        self.lags = true;
+    }
+
+    /// The engine takes in again what it is told: it is told the lines it has missed, as far as they are there.
+    pub fn catch_up(&mut self) {
+        if !std::mem::take(&mut self.lags) {
+            return;
+        }
+        if let Some(link) = &mut self.link {
+            for (log, ring) in &self.rings {
+                ring.all().for_each(|line| link.tell(&told(*log, line)));
             }
         }
     }
@@ -146,6 +168,7 @@ struct Outlet<'a> {
     log: u64,
     rings: &'a mut BTreeMap<u64, Ring>,
     link: Option<&'a mut Link>,
+    lags: bool,
 }
 
 impl Outlet<'_> {
@@ -156,7 +179,11 @@ impl Outlet<'_> {
                 let Some(ring) = self.rings.get_mut(&self.log) else {
                     return;
                 };
-                told(self.log, &ring.number(stream, line, Timestamp::now()))
+                let line = ring.number(stream, line, Timestamp::now());
+                if self.lags {
+                    return;
+                }
+                told(self.log, &line)
             }
             News::Exited(exit) => ToEngine::Exited { child, exit },
             News::Silent => ToEngine::Silent { child },

@@ -18,6 +18,9 @@ use crate::host::{Stream, kin};
 /// How often the ends of children are looked for where the system has nothing to wait for.
 const LOOK: Duration = Duration::from_millis(20);
 
+/// An engine that takes nothing in for so long is stuck.
+const STUCK: Duration = Duration::from_secs(2);
+
 /// How long processes may take to end after SIGTERM when nobody is left to say how each is to be stopped.
 const GRACE: Duration = Duration::from_secs(10);
 
@@ -73,6 +76,8 @@ pub(super) struct Keeper {
     departure: Departure,
     /// When the next engine is started, while there is none.
     due: Instant,
+    /// Since when the engine takes nothing in.
+    stuck_since: Option<Instant>,
 }
 
 /// What has become ready.
@@ -89,6 +94,7 @@ impl Keeper {
             holdings: Holdings::default(),
             departure: Departure::BeforeReady,
             due: Instant::now(),
+            stuck_since: None,
         }
     }
 
@@ -108,6 +114,7 @@ impl Keeper {
                     continue;
                 }
             }
+            self.heed_a_stuck_engine();
             for ready in self.wait(attendance) {
                 match ready {
                     Ready::Attendance => attendance.attend(&self.leaders()),
@@ -140,6 +147,24 @@ impl Keeper {
         Err(attendance.engine_is_gone(self.departure, &self.leaders()))
     }
 
+    /// An engine that is only slow is waited for, in the pipes; one that is stuck must not keep its processes from going on.
+    fn heed_a_stuck_engine(&mut self) {
+        let has_room = self.holdings.link.as_ref().is_none_or(|link| link.has_room());
+        match (has_room, self.stuck_since) {
+            (true, _) => {
+                self.stuck_since = None;
+                self.holdings.catch_up();
+            }
+            (false, None) => self.stuck_since = Some(Instant::now()),
+            (false, Some(since)) if since.elapsed() >= STUCK => self.holdings.lag(),
+            (false, Some(_)) => {}
+        }
+    }
+
+    fn is_waited_for(&self) -> bool {
+        self.stuck_since.is_some_and(|since| since.elapsed() < STUCK)
+    }
+
     fn leaders(&self) -> Vec<i32> {
         let children = &self.holdings.children;
         children.iter().map(|child| child.kinship.leader).collect()
@@ -149,8 +174,8 @@ impl Keeper {
     fn wait(&self, attendance: &impl Attendance) -> Vec<Ready> {
         let mut asked = Vec::new();
         let mut meanings = Vec::new();
-        let mut timeout = None;
-        let mut has_room = true;
+        let mut timeout;
+        let has_room = !self.is_waited_for();
         match &self.holdings.link {
             Some(link) => {
                 let flags = match link.has_unsent() {
@@ -161,7 +186,7 @@ impl Keeper {
                 // What makes it ready is done in the next round.
                 meanings.push(None);
                 // The pipe holds what is not read, as if nobody were there.
-                has_room = link.has_room();
+                timeout = self.stuck_since.filter(|_| !has_room).map(|_| STUCK);
             }
             None => timeout = Some(self.due.saturating_duration_since(Instant::now())),
         }

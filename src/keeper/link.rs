@@ -11,6 +11,9 @@ use super::message::{Inbox, Malformed, ToEngine, ToKeeper, append};
 /// While more than this waits to be sent, the engine is behind.
 const MOST_UNSENT_BYTES: usize = 256 * 1024;
 
+/// How often is read at a time, so that an engine that never rests does not keep the keeper from everything else.
+const MOST_READS: usize = 64;
+
 /// The engine is gone, or cannot be understood.
 #[derive(Debug)]
 pub(super) struct Broken;
@@ -65,7 +68,7 @@ impl Link {
     /// Reads what has come.
     pub fn receive(&mut self) -> Result<(), Broken> {
         let mut buffer = [0; 16 * 1024];
-        loop {
+        for _ in 0..MOST_READS {
             match descriptors::receive(self.socket.as_fd(), &mut buffer, &mut self.descriptors) {
                 Ok(0) => return Err(Broken),
                 Ok(count) => self.inbox.push(&buffer[..count]),
@@ -74,6 +77,7 @@ impl Link {
                 Err(_) => return Err(Broken),
             }
         }
+        Ok(())
     }
 
     /// The next message that has come whole. What cannot be read is passed over: an engine that talks nonsense once may
@@ -101,7 +105,8 @@ impl Link {
                 Ok(count) => self.sent += count,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
-                Err(_) => return Err(Broken),
+                // It ended. What it had said before is still to be read; the end itself is noticed there.
+                Err(_) => break,
             }
         }
         self.unsent.clear();

@@ -282,7 +282,7 @@ mod tests {
             spec: spec.clone(),
             log: 3,
             most_lines: 50,
-            role: Role::Hook,
+            role: Role::StopHook,
         };
         append(&message, &mut bytes);
         append(&ToKeeper::Forget { child: 9 }, &mut bytes);
@@ -294,7 +294,7 @@ mod tests {
             request: 7,
             spec: arrived,
             log: 3,
-            role: Role::Hook,
+            role: Role::StopHook,
             ..
         })) = inbox.take()
         else {

@@ -32,7 +32,7 @@ impl RunningHook {
         RunningHook {
             hook,
             deadline: Instant::now() + limit,
-            task: tokio::spawn(run(host, spec, limit, log)),
+            task: tokio::spawn(run(hook.role(), host, spec, limit, log)),
         }
     }
 
@@ -99,10 +99,25 @@ pub(super) fn end(host: Arc<dyn ProcessHost>, child: Child) {
     drop(EndOnDrop { host, child });
 }
 
-async fn run(host: Arc<dyn ProcessHost>, spec: SpawnSpec, limit: Duration, log: Log) -> Result<(), Failure> {
+async fn run(
+    role: Role,
+    host: Arc<dyn ProcessHost>,
+    spec: SpawnSpec,
+    limit: Duration,
+    log: Log,
+) -> Result<(), Failure> {
     let whole = async {
-        let child = host.spawn(spec, log, Role::Hook).await?;
-        Ok(to_its_end(EndOnDrop { host, child }).await)
+        // A task of its own: who is ended while this is under way would not know what to end.
+        let starting = tokio::spawn(async move {
+            let child = host.spawn(spec, log, role).await?;
+            Ok(EndOnDrop { host, child })
+        });
+        match starting.await {
+            Ok(Ok(running)) => Ok(to_its_end(running).await),
+            Ok(Err(error)) => Err(error),
+            // It fails only while the runtime goes down.
+            Err(_) => Err(SpawnError::KeeperGone),
+        }
     };
     within(limit, whole).await
 }

@@ -23,13 +23,15 @@ use crate::clock::Timestamp;
 use crate::config::{Policy, os_text};
 use crate::error::ErrorCode;
 use crate::events::EventLog;
-use crate::host::{BoxFuture, Child, ChildId, Depth, Estate, Exit, Member, ProcessHost, Unreadable, Usage};
+use crate::host::{
+    BoxFuture, Child, ChildId, Depth, Estate, Exit, Member, ProcessHost, SpawnSpec, Unreadable, Usage,
+};
 
 pub use crate::host::{Log, LogLine};
 pub use launch::{Launch, Scope};
 pub use lifecycle::{Rules, StartReason};
 
-use supervisor::noting::{ProcessNote, process_key, spec_key};
+use supervisor::noting::{PROCESS_PREFIX, ProcessNote, SPEC_PREFIX, process_key, spec_key};
 use supervisor::resuming::Resumption;
 
 /// What names a managed process.
@@ -227,6 +229,31 @@ impl ManagedProcess {
             status,
             |setting| supervisor::resume(setting, left),
         ))
+    }
+
+    /// Whether all that is noted of processes can be read.
+    ///
+    /// # Errors
+    /// When it cannot.
+    pub fn check_notes(estate: &Estate) -> Result<(), Unreadable> {
+        for key in estate.keys(PROCESS_PREFIX) {
+            estate.get::<ProcessNote>(&key)?;
+        }
+        for key in estate.keys(SPEC_PREFIX) {
+            estate.get::<SpawnSpec>(&key)?;
+        }
+        Ok(())
+    }
+
+    /// Lets go of notes and lines of every process but those with these numbers.
+    pub fn forget_all_but(claimed: &[u64], estate: &Estate, host: &dyn ProcessHost) {
+        for key in estate.keys(PROCESS_PREFIX) {
+            let number = key[PROCESS_PREFIX.len()..].parse();
+            if let Some(number) = number.ok().filter(|number| !claimed.contains(number)) {
+                host.note(vec![(process_key(number), None), (spec_key(number), None)]);
+                host.close_log(&host.reopen_log(number, 1));
+            }
+        }
     }
 
     fn with(

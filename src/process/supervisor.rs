@@ -190,15 +190,15 @@ impl Supervisor {
             current.silent = true;
             return None;
         };
+        let (id, pid) = (current.child.id, current.child.pid);
+        // A look at the whole system: taken first, so that what is told of the exit is noted along with what follows from it.
+        let alone = self.setting.host.members(id).is_empty();
         current.leader_ended = true;
         if let Some(look) = &mut self.look {
             *look = Look::soon();
         }
-        let (id, pid) = (current.child.id, current.child.pid);
         self.report_exit(pid, exit);
-        Some(Input::LeaderExited {
-            alone: self.setting.host.members(id).is_empty(),
-        })
+        Some(Input::LeaderExited { alone })
     }
 
     fn take_hook_end(&mut self, hook: Hook, outcome: Result<(), String>) -> Input {

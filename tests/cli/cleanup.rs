@@ -155,6 +155,10 @@ fn what_a_crash_and_an_older_supervisor_left_is_stopped() {
         .start();
     daemon.deploy("v1").succeeds();
     let web = crate::stage::pid(&daemon.process("v1", "web"));
+    wait_until("the state is on disk", || {
+        let state = std::fs::read_to_string(daemon.own_folder().join("state.json")).unwrap_or_default();
+        state.contains("deploy finished") && state.contains(&format!("\"pid\":{web},"))
+    });
     daemon.crash();
     // One part of the words is not enough; a child that does not hear SIGTERM goes with its parent all the same.
     let mut another = Older::start("sleep 1000; true", &format!("{marker} port 8083"));

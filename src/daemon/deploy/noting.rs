@@ -111,6 +111,11 @@ impl Interrupted {
         Ok(Some(Interrupted(deploy)))
     }
 
+    /// Whether the note can be read, if there is one.
+    pub fn check_note(estate: &Estate) -> Result<(), Unreadable> {
+        estate.find::<DeployNote>(KEY).map(drop)
+    }
+
     /// What has the turn, for messages.
     pub fn description(&self) -> String {
         let what = match self.0.reason {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
+use crate::host::Role;
 
 /// Where a process stands.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -116,6 +117,15 @@ pub enum Hook {
 }
 
 impl Hook {
+    /// What its child is to its process.
+    pub fn role(self) -> Role {
+        match self {
+            Hook::Quiet => Role::QuietHook,
+            Hook::Drain => Role::DrainHook,
+            Hook::Stop => Role::StopHook,
+        }
+    }
+
     /// The name of its config field.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -25,14 +25,20 @@ pub(in crate::process) struct ProcessNote {
     pub hook: Option<(Hook, Timestamp)>,
 }
 
+/// What the keys of all notes of processes begin with.
+pub(in crate::process) const PROCESS_PREFIX: &str = "process/";
+
+/// What the keys of all notes of what children were started from begin with.
+pub(in crate::process) const SPEC_PREFIX: &str = "spec/";
+
 /// The key of the note of the process with this number.
 pub(in crate::process) fn process_key(number: u64) -> String {
-    format!("process/{number}")
+    format!("{PROCESS_PREFIX}{number}")
 }
 
 /// The key of what its child was started from.
 pub(in crate::process) fn spec_key(number: u64) -> String {
-    format!("spec/{number}")
+    format!("{SPEC_PREFIX}{number}")
 }
 
 impl Supervisor {

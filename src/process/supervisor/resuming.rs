@@ -12,6 +12,7 @@ use super::super::lifecycle::{Hook, Input, StartReason, State, StopStage};
 use super::Supervisor;
 use super::current::{Current, Look};
 use super::noting::ProcessNote;
+use crate::config::GracefulStop;
 use crate::host::{Child, Heir, Role, SpawnSpec};
 
 /// What an earlier engine left of a process.
@@ -36,7 +37,7 @@ impl Supervisor {
         let newest = mains.pop();
         // Its end was noted, and that it was to be forgotten.
         mains.iter().for_each(|old| self.setting.host.forget(old.id));
-        let mut hooks: Vec<Child> = hooks.into_iter().map(|heir| heir.child).collect();
+        let mut hooks = hooks;
 
         let state = self.life.state().clone();
         let starts = matches!(state, State::Starting { .. })
@@ -73,13 +74,13 @@ impl Supervisor {
                 }
             }
         };
-        self.wake = note.wake_at.map(|at| self.instant(at));
+        self.wake = self.wake_of(&note);
         match input {
             Some(input) => self.apply(input).await,
             None => self.go_on(&note, &mut hooks).await,
         }
         for hook in hooks {
-            end(self.setting.host.clone(), hook);
+            end(self.setting.host.clone(), hook.child);
         }
         self.publish();
         self.note();
@@ -106,14 +107,35 @@ impl Supervisor {
         });
     }
 
+    /// When the machine is to be woken. A note that was made before its deeds does not know that yet.
+    fn wake_of(&self, note: &ProcessNote) -> Option<Instant> {
+        let noted = note.wake_at.map(|at| self.instant(at));
+        let rules = self.life.rules();
+        match self.life.state() {
+            State::Backoff { until } => Some(self.instant(*until)),
+            State::Stopping(stop) if stop.stage == StopStage::Terminating && note.asked_at.is_none() => {
+                match rules.graceful_stop {
+                    GracefulStop::After(limit) => Some(Instant::now() + limit),
+                    GracefulStop::Indefinite => None,
+                }
+            }
+            State::Stopping(stop)
+                if stop.stage == StopStage::Draining && rules.hooks.drain_command.is_none() =>
+            {
+                noted.or_else(|| Some(Instant::now() + rules.hooks.drain_timeout))
+            }
+            _ => noted,
+        }
+    }
+
     /// What was asked for by the state it is in, and may not have been done.
-    async fn go_on(&mut self, note: &ProcessNote, hooks: &mut Vec<Child>) {
+    async fn go_on(&mut self, note: &ProcessNote, hooks: &mut Vec<Heir>) {
         let State::Stopping(stop) = *self.life.state() else {
             return;
         };
         self.look = Some(Look::soon());
         let rules = self.life.rules();
-        let hook = match stop.stage {
+        let wanted = match stop.stage {
             StopStage::Quieting => Some(Hook::Quiet),
             StopStage::Draining => rules.hooks.drain_command.as_ref().map(|_| Hook::Drain),
             StopStage::Terminating => rules.hooks.stop_command.as_ref().map(|_| Hook::Stop),
@@ -126,7 +148,8 @@ impl Supervisor {
         let limit = rules.hook_limit();
         let drain_limit = rules.hooks.drain_timeout;
         let stop_signal = rules.stop_signal;
-        match (hook, hooks.pop(), stop.stage) {
+        let found = wanted.and_then(|hook| take_newest(hooks, hook.role()));
+        match (wanted, found, stop.stage) {
             (Some(hook), Some(child), _) => {
                 let noted = note.hook.filter(|(noted, _)| *noted == hook);
                 let deadline = noted.map_or_else(
@@ -136,8 +159,12 @@ impl Supervisor {
                 let host = Arc::clone(&self.setting.host);
                 self.hook = Some(RunningHook::adopt(hook, host, child, deadline));
             }
-            // It was run, and has ended.
-            (Some(Hook::Stop), None, _) if was_asked => {}
+            (Some(Hook::Stop), None, _) if was_asked => {
+                // Either it never came to be run, or nobody heard how it ended: the signal follows as after one that failed.
+                if matches!(note.hook, Some((Hook::Stop, _))) {
+                    self.apply(Input::HookEnded { well: false }).await;
+                }
+            }
             (Some(hook), None, _) => {
                 let limit = if hook == Hook::Drain { drain_limit } else { limit };
                 if let Some(input) = self.run_hook(hook, limit) {
@@ -149,6 +176,12 @@ impl Supervisor {
             (None, ..) => {}
         }
     }
+}
+
+fn take_newest(hooks: &mut Vec<Heir>, role: Role) -> Option<Child> {
+    hooks.sort_by_key(|heir| heir.child.id.0);
+    let at = hooks.iter().rposition(|heir| heir.role == role)?;
+    Some(hooks.remove(at).child)
 }
 
 /// Why the start was made that an engine did not live to see.

@@ -68,6 +68,34 @@ fn a_process_never_blocks_on_its_output() {
 }
 
 #[test]
+fn a_stuck_engine_holds_nobody_up() {
+    let many = "i=0; while [ $i -lt 12000 ]; do i=$((i+1)); echo line $i \
+        xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx; done; touch ../written";
+    let worker = Process::companion("worker").running(&format!(
+        "until [ -f ../go ]; do sleep 0.01; done; {many}; exec sleep 1000"
+    ));
+    let daemon = Setup::with_idle_web().process(worker).start();
+    daemon.deploy("v1").succeeds();
+    let engine = daemon.engine().expect("it lives");
+    send(engine, Signal::SIGSTOP);
+    std::fs::write(daemon.folder().join("releases/go"), "").expect("the folder is ours");
+    wait_until("all is written", || {
+        daemon.folder().join("releases/written").exists()
+    });
+    send(engine, Signal::SIGCONT);
+    wait_until("the engine has the last line", || {
+        let logs = daemon.process("v1", "worker")["logs"].clone();
+        let last = logs
+            .as_array()
+            .and_then(|lines| lines.last())
+            .cloned()
+            .unwrap_or_default();
+        last["seq"] == 12_000
+    });
+    assert!(daemon.events_of("engine restarted").is_empty());
+}
+
+#[test]
 fn an_exit_is_reported_as_it_was() {
     let worker = Process::companion("worker")
         .running("until [ -f ../go ]; do sleep 0.01; done; echo last words; touch ../gone; exit 42")
