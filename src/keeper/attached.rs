@@ -72,7 +72,7 @@ impl Attendance for Attached {
         children.filter(|pid| !known.contains(pid)).for_each(kin::reap);
     }
 
-    fn engine_is_ready(&mut self) {
+    fn rest(&mut self) {
         let_go_of_code();
     }
 

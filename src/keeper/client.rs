@@ -90,7 +90,6 @@ impl KeeperHost {
                 None
             }
             fn attend(&mut self, _: &[i32]) {}
-            fn engine_is_ready(&mut self) {}
             fn engine_is_gone(&mut self, _: Departure, _: &[i32]) -> Next {
                 Next::End
             }

@@ -202,11 +202,14 @@ impl<A: Fn(RawFd) -> Vec<OsString>> Attendance for Process<A> {
     fn engine_is_ready(&mut self) {
         self.patience.ready(Instant::now());
         self.serves = true;
-        thrift::let_go_of_code();
         // It may have come before this engine, or to an earlier one that did not live to act on it.
         if let Some(signal) = self.ending.filter(|_| self.past.ends > 0) {
             self.signal_engine(signal);
         }
+    }
+
+    fn rest(&mut self) {
+        thrift::let_go_of_code();
     }
 
     fn engine_is_gone(&mut self, how: Departure, known: &[i32]) -> Next {

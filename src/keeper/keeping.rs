@@ -21,6 +21,9 @@ const LOOK: Duration = Duration::from_millis(20);
 /// An engine that takes nothing in for so long is stuck.
 const STUCK: Duration = Duration::from_secs(2);
 
+/// When nothing has happened for so long, nothing happens.
+const QUIET: Duration = Duration::from_secs(1);
+
 /// How long processes may take to end after SIGTERM when nobody is left to say how each is to be stopped.
 const GRACE: Duration = Duration::from_secs(10);
 
@@ -36,7 +39,10 @@ pub(super) trait Attendance {
     fn attend(&mut self, known: &[i32]);
 
     /// The engine serves.
-    fn engine_is_ready(&mut self);
+    fn engine_is_ready(&mut self) {}
+
+    /// Nothing has happened for a while.
+    fn rest(&mut self) {}
 
     /// The engine went away: says what comes now.
     fn engine_is_gone(&mut self, how: Departure, known: &[i32]) -> Next;
@@ -78,6 +84,8 @@ pub(super) struct Keeper {
     due: Instant,
     /// Since when the engine takes nothing in.
     stuck_since: Option<Instant>,
+    /// Nothing has happened since it was said that nothing happens.
+    rests: bool,
 }
 
 /// What has become ready.
@@ -95,6 +103,7 @@ impl Keeper {
             departure: Departure::BeforeReady,
             due: Instant::now(),
             stuck_since: None,
+            rests: false,
         }
     }
 
@@ -115,7 +124,12 @@ impl Keeper {
                 }
             }
             self.heed_a_stuck_engine();
-            for ready in self.wait(attendance) {
+            let ready = self.wait(attendance);
+            if ready.is_none() && !self.rests {
+                attendance.rest();
+            }
+            self.rests = ready.is_none();
+            for ready in ready.into_iter().flatten() {
                 match ready {
                     Ready::Attendance => attendance.attend(&self.leaders()),
                     Ready::Ending(at) => self.holdings.of(at, Kept::look),
@@ -170,8 +184,8 @@ impl Keeper {
         children.iter().map(|child| child.kinship.leader).collect()
     }
 
-    /// Waits until something is ready, and says what.
-    fn wait(&self, attendance: &impl Attendance) -> Vec<Ready> {
+    /// Waits until something is ready, and says what; none if nothing has happened for a while.
+    fn wait(&self, attendance: &impl Attendance) -> Option<Vec<Ready>> {
         let mut asked = Vec::new();
         let mut meanings = Vec::new();
         let mut timeout;
@@ -194,6 +208,9 @@ impl Keeper {
             asked.push(PollFd::new(descriptor, PollFlags::POLLIN));
             meanings.push(Some(Ready::Attendance));
         }
+        if !self.rests {
+            timeout = Some(timeout.map_or(QUIET, |timeout| timeout.min(QUIET)));
+        }
         let children = &self.holdings.children;
         for (at, child) in children.iter().enumerate() {
             if child.must_be_looked_at() {
@@ -209,8 +226,9 @@ impl Keeper {
             }
         }
         match poll(&mut asked, poll_timeout(timeout)) {
+            Ok(0) if timeout.is_some_and(|timeout| timeout >= QUIET) => return None,
             Ok(_) => {}
-            Err(Errno::EINTR) => return Vec::new(),
+            Err(Errno::EINTR) => return Some(Vec::new()),
             // Out of memory for the moment; the next try may do better, but not at once.
             Err(_) => std::thread::sleep(LOOK),
         }
@@ -222,7 +240,7 @@ impl Keeper {
             .collect();
         let unwatched = (0..children.len()).filter(|at| children[*at].must_be_looked_at());
         ready.extend(unwatched.map(Ready::Ending));
-        ready
+        Some(ready)
     }
 
     /// Reads what the engine asks, does it, and sends what can be sent. What came before the engine's end is done too.
@@ -339,8 +357,6 @@ mod tests {
         }
 
         fn attend(&mut self, _: &[i32]) {}
-
-        fn engine_is_ready(&mut self) {}
 
         fn engine_is_gone(&mut self, _: Departure, _: &[i32]) -> Next {
             match self.0.is_empty() {

@@ -1,4 +1,4 @@
-//! A keeper that has started its engine needs little of the program that both are: it gives back the memory of the rest.
+//! A keeper at rest needs little of the program that both it and its engine are: it gives back the memory of the rest.
 #![allow(unsafe_code, reason = "the system's advice on memory takes bare addresses")]
 
 use std::ffi::c_void;
