@@ -151,6 +151,10 @@ fn a_bad_config_is_all_there_is_to_say() {
 fn strangers_and_leftovers_are_named() {
     let daemon = Setup::with_web().set("statePath", "tmp/state.json").start();
     daemon.deploy("v1").succeeds();
+    wait_until("the state is on disk", || {
+        let state = std::fs::read_to_string(daemon.own_folder().join("state.json"));
+        state.is_ok_and(|text| text.contains("deploy finished"))
+    });
     daemon.crash();
     let (code, report) = checks(&daemon, &[]);
     assert_eq!(code, Some(1), "{report:#}");
