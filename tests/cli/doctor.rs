@@ -4,7 +4,7 @@ use std::process::Output;
 
 use serde_json::{Value, json};
 
-use crate::stage::{Daemon, Process, Setup, rollbridge};
+use crate::stage::{Daemon, Process, Setup, rollbridge, wait_until};
 
 fn text(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).expect("text")
