@@ -15,7 +15,7 @@ const {freePortRange} = require("../tests/support/free-ports.js")
 const {waitUntil} = require("../tests/support/wait-until.js")
 
 const clients = 16
-const application = `require("http").createServer((q, r) => r.end("ok")).listen(process.argv[1], "127.0.0.1")`
+const application = "require(\"http\").createServer((q, r) => r.end(\"ok\")).listen(process.argv[1], \"127.0.0.1\")"
 
 /** @param {import("./proxy/figure.mjs").Options} options */
 export async function measure({quick}) {
