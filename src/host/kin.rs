@@ -53,6 +53,14 @@ pub fn proven_members(kinship: &Kinship) -> Vec<Member> {
     members
 }
 
+/// Reaps the children that were left to this single-threaded process because their own parents had ended: all that have
+/// ended but `known`, which are reaped elsewhere.
+pub fn reap_strays(known: &[i32]) {
+    let own = std::fs::read_to_string("/proc/thread-self/children").unwrap_or_default();
+    let children = own.split_ascii_whitespace().filter_map(|pid| pid.parse().ok());
+    children.filter(|pid| !known.contains(pid)).for_each(reap);
+}
+
 /// The live children of the process `parent` whose pid is not in `known` and that carry none of `tokens`: left to it by
 /// parents that ended.
 pub fn strays(parent: i32, known: &[i32], tokens: &[&str]) -> Vec<Member> {

@@ -67,9 +67,7 @@ impl Attendance for Attached {
     fn attend(&mut self, known: &[i32]) {
         while let Ok(Some(_)) = self.signals.read_signal() {}
         // Whatever was left to the keeper because its own parent had ended; its own children it reaps elsewhere.
-        let own = std::fs::read_to_string("/proc/thread-self/children").unwrap_or_default();
-        let children = own.split_ascii_whitespace().filter_map(|pid| pid.parse().ok());
-        children.filter(|pid| !known.contains(pid)).for_each(kin::reap);
+        kin::reap_strays(known);
     }
 
     fn rest(&mut self) {

@@ -167,11 +167,9 @@ impl<A: Fn(RawFd) -> Vec<OsString>> Process<A> {
     /// Reaps the processes that were left to the keeper because their own parents had ended. Those it knows are reaped
     /// when they are forgotten.
     fn reap_strays(&self, known: &[i32]) {
-        let own = std::fs::read_to_string("/proc/thread-self/children").unwrap_or_default();
-        let children = own.split_ascii_whitespace().filter_map(|pid| pid.parse().ok());
-        for pid in children.filter(|pid| Some(*pid) != self.engine_pid() && !known.contains(pid)) {
-            kin::reap(pid);
-        }
+        let mut known = known.to_vec();
+        known.extend(self.engine_pid());
+        kin::reap_strays(&known);
     }
 }
 
