@@ -5,8 +5,10 @@
 //   js file=rollbridge.mjs   the block is a file; one named rollbridge.* must be a config without issues and warnings
 //   js process               one element of `processes`, checked inside a small config
 //   js run                   a module that Node runs
-//   sh run                   a script; `exit=1` when it is to fail
-//   sh background            a command that goes on until the page is over, such as the daemon
+//   sh run                   a script; `exit=1` when it is to fail; `needs=logrotate` when it and its output are left out
+//                            where that program is not installed
+//   sh background            a command that goes on until the page is over; a daemon is waited for, and with
+//                            `ready=daemon.log` that file, in which a daemon says that it listens
 //   text output              what the run before it prints, stdout and stderr; "…" stands for anything, on a line of
 //                            its own for any lines
 //
@@ -19,6 +21,7 @@ const {describe, test} = require("node:test")
 const {freePort} = require("./support/free-ports.js")
 const {Trial, quietRange} = require("./support/page-trial.js")
 const {blocksOf, markdownIn, pages, proseOf, read, root} = require("./support/pages.js")
+const {isThere} = require("./support/required-tool.js")
 const {temporaryFolder} = require("./support/temporary-folder.js")
 
 describe("pages", {concurrency: true}, () => {
@@ -28,7 +31,8 @@ describe("pages", {concurrency: true}, () => {
     if (!blocks.some(({marks}) => marks.size > 0)) continue
 
     test(`what ${page} shows is true`, async (t) => {
-      const trial = new Trial({folder: temporaryFolder(t), port: await freePort(), range: await quietRange()})
+      const hasTool = (/** @type {string} */ tool) => isThere(t, tool)
+      const trial = new Trial({folder: temporaryFolder(t), port: await freePort(), range: await quietRange(), hasTool})
       t.after(() => trial.end())
       for (const block of blocks) {
         try {

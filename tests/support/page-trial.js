@@ -18,6 +18,7 @@ const rollbridge = require("../../index.js")
 /** What pages say, and what stands in its place while they are tried. */
 const shownPort = 8182
 const shownRange = {from: 18182, to: 18299}
+const shownFolder = "/srv/ticket-server"
 const applicationName = /(?:application"?: |APP_NAME \?\? )"[\w-]+(?=")/g
 
 /** One page being tried: its folder, its ports, and what runs in the background. */
@@ -26,15 +27,19 @@ class Trial {
   #background = []
   /** What the last run printed. */
   #output = ""
+  /** Whether the last run was left out, because a program is not there. */
+  #skipped = false
 
   /**
    * @param {object} place
    * @param {string} place.folder
    * @param {number} place.port
    * @param {{from: number, to: number}} place.range
+   * @param {(tool: string) => boolean} place.hasTool
    */
-  constructor({folder, port, range}) {
+  constructor({folder, port, range, hasTool}) {
     this.folder = folder
+    this.hasTool = hasTool
     this.port = port
     this.range = range
     this.tag = path.basename(folder).slice(-6).toLowerCase()
@@ -58,7 +63,7 @@ class Trial {
       .replace(/\b18(1|2)\d\d\b/g, (shown) => this.#within(Number(shown)))
       .replace(new RegExp(`\\b${shownPort}\\b`, "g"), String(this.port))
       .replace(/\b17330\b/g, String(this.range.to + 1))
-    return ports.replace(applicationName, (shown) => `${shown}-${this.tag}`)
+    return ports.replaceAll(shownFolder, this.folder).replace(applicationName, (shown) => `${shown}-${this.tag}`)
   }
 
   /** @param {number} shown */
@@ -74,6 +79,7 @@ class Trial {
    */
   shown(output) {
     return output
+      .replaceAll(this.folder, shownFolder)
       .replaceAll(`-${this.tag}`, "")
       .replace(/\b\d{4,5}\b/g, (text) => {
         const port = Number(text)
@@ -89,9 +95,12 @@ class Trial {
     const file = marks.get("file")
     if (file !== undefined) return this.write(file, this.adapted(text))
     if (marks.has("process")) return this.checkProcess(this.adapted(text))
-    if (marks.has("background")) return this.start(this.adapted(text))
-    if (marks.has("output")) return this.compare(text)
+    if (marks.has("background")) return this.start(this.adapted(text), marks.get("ready"))
+    if (marks.has("output")) return this.#skipped || this.compare(text)
     if (!marks.has("run")) return undefined
+    const tool = marks.get("needs")
+    this.#skipped = tool !== undefined && !this.hasTool(tool)
+    if (this.#skipped) return undefined
     const script = language === "sh" ? "shown.sh" : "shown.mjs"
     writeFiles(this.folder, {[script]: this.adapted(text)})
     const command = language === "sh" ? ["/bin/sh", "-e", script] : [process.execPath, script]
@@ -140,8 +149,9 @@ class Trial {
    * Starts a command and, as a reader would, waits until the daemon has said that it listens.
    *
    * @param {string} text
+   * @param {string} [readyFile] where it says so, if that is a file; any command is ready once its file is there
    */
-  async start(text) {
+  async start(text, readyFile) {
     const child = spawn("/bin/sh", ["-ec", text], {cwd: this.folder, env: this.env, detached: true})
     /** @type {string[]} */
     const output = []
@@ -149,7 +159,12 @@ class Trial {
     /** @type {Promise<number | string | null>} */
     const ended = new Promise((resolve) => child.once("close", (status, signal) => resolve(signal ?? status)))
     this.#background.push({child, ended, output})
-    await waitUntil("the daemon", () => output.join("").includes("control socket listening"))
+    const isDaemon = / daemon\b/.test(text)
+    await waitUntil(isDaemon ? "the daemon" : text, () => {
+      if (!isDaemon) return readyFile === undefined || fs.existsSync(path.join(this.folder, readyFile))
+      const said = readyFile === undefined ? output.join("") : fs.readFileSync(path.join(this.folder, readyFile), "utf8")
+      return said.includes("control socket listening")
+    })
   }
 
   /** @param {string} expected */
