@@ -20,6 +20,7 @@ const shownPort = 8182
 const shownRange = {from: 18182, to: 18299}
 const shownFolder = "/srv/ticket-server"
 const applicationName = /(?:application"?: |APP_NAME \?\? )"[\w-]+(?=")/g
+const configName = /^rollbridge\.(json|[cm]?[jt]s)$/
 
 /** One page being tried: its folder, its ports, and what runs in the background. */
 class Trial {
@@ -116,7 +117,7 @@ class Trial {
    */
   async write(file, text) {
     writeFiles(this.folder, {[file]: text})
-    if (!path.basename(file).startsWith("rollbridge.")) return
+    if (!configName.test(path.basename(file))) return
     const {issues, warnings} = await rollbridge.validateConfig({config: path.join(this.folder, file)})
     assert.deepEqual([issues, warnings], [[], []])
   }
