@@ -137,7 +137,7 @@ class Trial {
    */
   run([program, ...args]) {
     return new Promise((resolve, reject) => {
-      const child = spawn(program, args, {cwd: this.folder, env: this.env, timeout: 20_000})
+      const child = spawn(program, args, {cwd: this.folder, env: this.env, timeout: 60_000})
       const said = {stdout: "", stderr: ""}
       child.stdout.on("data", (chunk) => (said.stdout += chunk))
       child.stderr.on("data", (chunk) => (said.stderr += chunk))

@@ -7,7 +7,10 @@ const fs = require("node:fs")
 const path = require("node:path")
 
 /** Debian packages, where the name differs from the program's. */
-const packages = /** @type {Record<string, string>} */ ({ps: "procps"})
+const packages = /** @type {Record<string, string>} */ ({
+  "ansible-playbook": "ansible-core", "cap": "capistrano", "ip": "iproute2", "ps": "procps", "ssh": "openssh-client",
+  "ssh-keygen": "openssh-client", "sshd": "openssh-server"
+})
 
 /**
  * Whether the test can go on.

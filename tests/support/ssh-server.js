@@ -49,7 +49,10 @@ SetEnv "PATH=${env.PATH}"
     const socket = net.connect(port, "127.0.0.1", () => (socket.destroy(), resolve(true)))
     socket.on("error", () => resolve(false))
   }))
-  return {port, user: os.userInfo().username, key: file("key"), knownHosts: file("known_hosts"), log: () => fs.readFileSync(file("sshd.log"), "utf8")}
+  return {
+    port, user: os.userInfo().username, key: file("key"), knownHosts: file("known_hosts"),
+    log: () => fs.readFileSync(file("sshd.log"), "utf8")
+  }
 }
 
 module.exports = {startSshServer}
