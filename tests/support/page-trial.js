@@ -51,6 +51,7 @@ class Trial {
     fs.symlinkSync("../rollbridge/bin/rollbridge.js", path.join(bin, "rollbridge"))
     // The part of npx that matters here, without the time it takes.
     fs.writeFileSync(path.join(bin, "npx"), '#!/bin/sh\nprogram=$1\nshift\nexec "$program" "$@"\n', {mode: 0o755})
+    /** @type {NodeJS.ProcessEnv} */
     this.env = {...process.env, PATH: [bin, path.dirname(process.execPath), process.env.PATH].join(path.delimiter), NO_COLOR: "1"}
   }
 
