@@ -21,7 +21,7 @@ test("the page shows the config of the example", async (t) => {
   const folder = temporaryFolder(t, {"rollbridge.mjs": shownFile("docs/velocious.md", "rollbridge.mjs")})
   const shown = await rollbridge.loadConfig({config: path.join(folder, "rollbridge.mjs")})
   const real = await rollbridge.loadConfig({config: path.join(example, "rollbridge.js")})
-  const what = (/** @type {typeof shown} */ {processes}) =>
+  const what = (/** @type {{processes: any[]}} */ {processes}) =>
     processes.map(({id, policy, lifecycle, nonBlockingDrain, gracefulStopMs}) =>
       ({id, policy, lifecycle, nonBlockingDrain, gracefulStopMs}))
   assert.deepEqual(what(shown), what(real))
