@@ -3,6 +3,8 @@
 use std::net::TcpListener;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,11 +20,13 @@ use crate::control::client::Client;
 use crate::control::server::Server;
 use crate::control::socket::is_live;
 use crate::daemon::{
-    ConfigSource, Engine, ResumeError, Start, listen, note_event, noted_config, noted_events,
+    ConfigSource, Engine, ResumeError, Retired, Start, listen, note_event, noted_config, noted_events,
+    rehearse,
 };
 use crate::error::{ErrorCode, plain};
+use crate::fail_point;
 use crate::events::{Event, EventLog};
-use crate::host::ProcessIdentity;
+use crate::host::{Estate, ProcessIdentity};
 use crate::keeper::{Inheritance, KeeperHost, inherited_socket};
 
 /// How long a daemon that is in our way may take to say who it is.
@@ -32,13 +36,46 @@ const INTRODUCTION: Duration = Duration::from_secs(2);
 const PROXY: &str = "proxy";
 const CONTROL: &str = "control";
 
-pub(super) async fn run(file: &ConfigFile, options: &EngineOptions) -> Result<(), Failure> {
+/// Runs the engine to its end; it serves what is in flight to the end also where another program takes over.
+pub(super) fn run(config: Option<&Path>, options: &EngineOptions) -> ExitCode {
+    let lived = super::runtime().and_then(|runtime| {
+        let lived = runtime.block_on(async { live(&super::locate(config)?, options).await });
+        match &lived {
+            // What still stands in it is another engine's by now: it must neither go on nor be tidied up.
+            Ok(Some(_)) => std::mem::forget(runtime),
+            // A file system call that hangs must not keep a finished engine from ending.
+            _ => runtime.shutdown_background(),
+        }
+        lived
+    });
+    let ended = lived.and_then(|retired| match retired {
+        None => Ok(()),
+        Some(retired) => {
+            let handed_over = super::runtime()?.block_on(retired.hand_over());
+            handed_over.map_err(|error| {
+                Failure::internal(format!("cannot hand over connections: {}", plain(&error)))
+            })
+        }
+    });
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.tell(None),
+    }
+}
+
+/// Whether an engine of this program could go on from such notes.
+fn understands(notes: &Estate) -> Result<(), String> {
+    fail_point::taking_over("rehearsing");
+    rehearse(notes).map_err(|error| error.to_string())
+}
+
+async fn live(file: &ConfigFile, options: &EngineOptions) -> Result<Option<Retired>, Failure> {
     // It was started by another name, which would stand in every list of processes.
     let _ = nix::sys::prctl::set_name(c"rollbridge");
     // Before anything else is opened, so that the number still means what the keeper said.
     let keeper = nix::unistd::getppid().as_raw();
-    let connected =
-        inherited_socket(options.socket).and_then(|socket| KeeperHost::connect(socket, Some(keeper)));
+    let connected = inherited_socket(options.socket)
+        .and_then(|socket| KeeperHost::connect(socket, Some(keeper), understands));
     let (host, mut left) = connected.map_err(|error| {
         let reason = plain(&error);
         Failure::internal(format!(
@@ -79,11 +116,23 @@ pub(super) async fn run(file: &ConfigFile, options: &EngineOptions) -> Result<()
         events: Arc::new(EventLog::resume(noted, sink)),
         environment: std::env::vars_os().collect(),
         daemon: ProcessIdentity::of(keeper),
-        past: left.past,
+        past: left.past.clone(),
+        handovers: left.take_handovers(),
     };
-    let served = serve(start, left, host).await;
+    let served = serve(start, left, host.clone()).await;
     log.finish().await;
-    served
+    match served? {
+        Served::ToTheEnd => Ok(None),
+        Served::UntilUpgraded(engine) => Ok(engine.retire(&host).await),
+    }
+}
+
+/// How the service of an engine ended.
+enum Served {
+    /// The daemon ends.
+    ToTheEnd,
+    /// Another program takes over.
+    UntilUpgraded(Engine),
 }
 
 /// Ends this engine as a crash would: whatever it tidied up on its way would end the processes it has taken over.
@@ -99,12 +148,15 @@ fn cannot_hold(error: &std::io::Error) -> Failure {
     ))
 }
 
-async fn serve(start: Start, mut left: Inheritance, host: Arc<KeeperHost>) -> Result<(), Failure> {
+async fn serve(start: Start, mut left: Inheritance, host: Arc<KeeperHost>) -> Result<Served, Failure> {
     // First of all: from here on no signal ends the daemon halfway.
     let signals = Signals::listen()
         .map_err(|error| Failure::internal(format!("cannot listen for signals: {error}")))?;
+    if left.past.is_there() {
+        fail_point::taking_over("taking over");
+    }
     let control = left.listeners.remove(CONTROL).map(UnixListener::from);
-    let resumed = left.past.ends > 0;
+    let resumed = left.past.is_there();
     let engine = Engine::resume(start, left.estate, |error| give_up(error.into()))?;
     let server = match Server::bind(&engine, control) {
         Ok(server) => server,
@@ -129,12 +181,16 @@ async fn serve(start: Start, mut left: Inheritance, host: Arc<KeeperHost>) -> Re
             engine.shutdown().await;
         })
     };
-    server.serve(engine).await;
+    server.serve(engine.clone()).await;
     signals.abort();
+    if engine.is_retiring() {
+        keeper_lost.abort();
+        return Ok(Served::UntilUpgraded(engine));
+    }
     match keeper_lost.is_finished() {
         false => {
             host.farewell().await;
-            Ok(())
+            Ok(Served::ToTheEnd)
         }
         true => Err(Failure::internal(
             "the keeper process of the daemon has ended, so its processes were stopped; start the daemon again"

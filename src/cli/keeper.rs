@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use super::failure::Failure;
 use crate::error::plain;
-use crate::keeper::{EngineEnd, inherited_socket, keep_attached, keep_engine};
+use crate::keeper::{EngineEnd, inherited_socket, keep_attached, keep_engine, left_by_the_program_before};
 
 /// Runs until the engine has ended, and ends as it did.
 pub(super) fn run(config: Option<&Path>) -> ExitCode {
@@ -18,7 +18,7 @@ pub(super) fn run(config: Option<&Path>) -> ExitCode {
         }
         arguments
     };
-    match keep_engine(arguments) {
+    match keep_engine(arguments, left_by_the_program_before()) {
         Ok(EngineEnd::Exited(status)) => ExitCode::from(status),
         Ok(EngineEnd::Killed(signal)) => Failure::internal(format!(
             "the engine of the daemon was ended by signal {signal}, and its processes were stopped; start the daemon again"

@@ -17,6 +17,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::future::Future;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::pin::Pin;
 
@@ -246,6 +247,29 @@ pub trait ProcessHost: fmt::Debug + Send + Sync {
 
     /// Waits until all notes so far are safe from the end of this engine.
     fn settled(&self) -> BoxFuture<'static, ()>;
+
+    /// Has an engine of another program stand ready beside this one, to take over once this one retires: its version, or
+    /// why there is none.
+    fn prepare_successor(&self, program: OwnedFd) -> BoxFuture<'static, Result<String, String>> {
+        drop(program);
+        Box::pin(async { Err("this engine cannot be replaced while it runs".to_owned()) })
+    }
+
+    /// Waits until it is known whether whoever holds the processes is of the same program as this engine, after it has
+    /// taken over from another one; why not, if so.
+    fn replaced(&self) -> BoxFuture<'static, Result<(), String>> {
+        Box::pin(async { Ok(()) })
+    }
+
+    /// Says whether this process is an engine that has retired: no stray.
+    fn know_retired(&self, pid: i32, is_one: bool) {
+        let _ = (pid, is_one);
+    }
+
+    /// Says that what is held for this engine under `name` is done with.
+    fn let_go(&self, name: String) {
+        drop(name);
+    }
 
     /// Sends a signal to every live member of the child, and has those that are halted (SIGSTOP) go on, since they
     /// could not act on it otherwise. No member left is no error.

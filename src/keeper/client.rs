@@ -19,7 +19,7 @@ use super::inheritance::{self, Inheritance};
 use super::keeping::{Attendance, Departure, Keeper, Next};
 use super::message::{Inbox, Past, ToKeeper, VERSION, append};
 use crate::host::{
-    BoxFuture, Census, Child, ChildId, Depth, Exit, Kinship, Log, Member, Note, ProcessHost, Role,
+    BoxFuture, Census, Child, ChildId, Depth, Estate, Exit, Kinship, Log, Member, Note, ProcessHost, Role,
     SignalError, SpawnError, SpawnSpec, Usage, kin,
 };
 
@@ -53,11 +53,16 @@ enum Outgoing {
 
 impl KeeperHost {
     /// Speaks to the keeper at the other end of `socket`, and hears what an earlier engine left there.
-    /// `keeper` is its pid, if it is a process of its own.
-    pub fn connect(socket: UnixStream, keeper: Option<i32>) -> io::Result<(KeeperHost, Inheritance)> {
+    /// `keeper` is its pid, if it is a process of its own. `rehearse` tells whether an engine of this program could go on
+    /// from such notes.
+    pub fn connect(
+        socket: UnixStream,
+        keeper: Option<i32>,
+        rehearse: impl Fn(&Estate) -> Result<(), String>,
+    ) -> io::Result<(KeeperHost, Inheritance)> {
         let mut book = Book::default();
         let mut inbox = Inbox::default();
-        let mut inheritance = inheritance::receive(&socket, &mut inbox, |message| {
+        let mut inheritance = inheritance::receive(&socket, &mut inbox, rehearse, |message| {
             book.take(message);
         })?;
         inheritance.estate.children = std::mem::take(&mut book.heirs);
@@ -105,7 +110,7 @@ impl KeeperHost {
         std::thread::Builder::new()
             .name("keeper".to_owned())
             .spawn(move || Keeper::new().run(&mut Only(Some(theirs))))?;
-        KeeperHost::connect(ours, None).map(|(host, _)| host)
+        KeeperHost::connect(ours, None, |_| Ok(())).map(|(host, _)| host)
     }
 
     /// Waits until the keeper is gone. What it kept is being stopped then.
@@ -125,6 +130,16 @@ impl KeeperHost {
     /// Says that this engine serves: from now on another one takes its place should it end.
     pub fn ready(&self) {
         self.ask(ToKeeper::Ready {});
+    }
+
+    /// Says that this engine has let go of everything but its connections, which it hands over through `socket`; the
+    /// other end is the argument. From here on it must do nothing but that.
+    pub async fn retire(&self, socket: OwnedFd) {
+        // As with `ask`.
+        let _ = self
+            .outgoing
+            .send(Outgoing::WithDescriptor(ToKeeper::Retire {}, socket));
+        self.settled().await;
     }
 
     /// Says that this engine ends for good.
@@ -206,6 +221,48 @@ impl ProcessHost for KeeperHost {
         })
     }
 
+    fn prepare_successor(&self, program: OwnedFd) -> BoxFuture<'static, Result<String, String>> {
+        let (answer, wait) = oneshot::channel();
+        {
+            let mut book = self.book();
+            book.successor = Some(answer);
+            book.upgrading = true;
+        }
+        // As with `ask`.
+        let _ = self
+            .outgoing
+            .send(Outgoing::WithDescriptor(ToKeeper::Upgrade {}, program));
+        let book = self.book.clone();
+        Box::pin(async move {
+            let gone = || Err("the keeper is gone".to_owned());
+            let outcome = wait.await.unwrap_or_else(|_| gone());
+            locked(&book).upgrading = outcome.is_ok();
+            outcome
+        })
+    }
+
+    fn replaced(&self) -> BoxFuture<'static, Result<(), String>> {
+        let mut replaced = self.book().replaced.subscribe();
+        Box::pin(async move {
+            match replaced.wait_for(Option::is_some).await {
+                Ok(outcome) => outcome.clone().unwrap_or(Ok(())),
+                Err(_) => Err("the keeper is gone".to_owned()),
+            }
+        })
+    }
+
+    fn know_retired(&self, pid: i32, is_one: bool) {
+        let retired = &mut self.book().retired;
+        match is_one {
+            true => retired.push(pid),
+            false => retired.retain(|known| *known != pid),
+        }
+    }
+
+    fn let_go(&self, name: String) {
+        self.ask(ToKeeper::LetGo { name });
+    }
+
     fn signal(&self, child: ChildId, signal: Signal) -> Result<(), SignalError> {
         match self.kinship(child) {
             Some(kinship) if self.book().lost => {
@@ -232,13 +289,14 @@ impl ProcessHost for KeeperHost {
             return Vec::new();
         };
         let book = self.book();
-        if book.lost || !book.waiting.is_empty() {
+        if book.lost || !book.waiting.is_empty() || book.upgrading {
             // One that is just being started is not known by its pid yet.
             return Vec::new();
         }
         let leaders = book.children.values().map(|known| known.kinship.leader);
         let mut known: Vec<i32> = leaders.collect();
         known.push(std::process::id().cast_signed());
+        known.extend(&book.retired);
         let tokens = book.children.values().map(|known| known.kinship.token.as_str());
         let tokens: Vec<&str> = tokens.collect();
         kin::strays(keeper, &known, &tokens)

@@ -33,3 +33,4 @@ mod stopping;
 mod strangers;
 mod support;
 mod unstartable;
+mod upgrading;

@@ -19,6 +19,7 @@ pub struct Setup {
     environment: Vec<(String, String)>,
     ports: PortBlock,
     ignored_signal: Option<&'static str>,
+    program: PathBuf,
 }
 
 impl Setup {
@@ -40,6 +41,7 @@ impl Setup {
             environment: Vec::new(),
             ports: PortBlock::claim(),
             ignored_signal: None,
+            program: env!("CARGO_BIN_EXE_rollbridge").into(),
         }
     }
 
@@ -93,6 +95,12 @@ impl Setup {
         self
     }
 
+    /// The daemon is started from this file.
+    pub fn started_by(mut self, program: &Path) -> Setup {
+        self.program = program.to_owned();
+        self
+    }
+
     /// One of the setup's own ports. The last four are never given to the web process.
     pub fn port(&self, index: u16) -> u16 {
         self.ports.port(index)
@@ -132,7 +140,7 @@ impl Setup {
         std::fs::write(&path, self.config.to_string()).expect("the config is written");
         let tag = format!("{}", self.folder().display());
         let mut command = match self.ignored_signal {
-            None => rollbridge(),
+            None => Command::new(&self.program),
             Some(signal) => {
                 let mut shell = Command::new("/bin/sh");
                 let script = format!("trap '' {signal}; exec \"$0\" \"$@\"");
