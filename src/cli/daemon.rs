@@ -24,8 +24,8 @@ use crate::daemon::{
     rehearse,
 };
 use crate::error::{ErrorCode, plain};
-use crate::fail_point;
 use crate::events::{Event, EventLog};
+use crate::fail_point;
 use crate::host::{Estate, ProcessIdentity};
 use crate::keeper::{Inheritance, KeeperHost, inherited_socket};
 

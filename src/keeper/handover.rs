@@ -131,8 +131,8 @@ impl Handover {
                 Ok(Ok(0)) => return Ok(None),
                 Ok(Ok(count)) => count,
                 Ok(Err(error)) if error.kind() == io::ErrorKind::Interrupted => continue,
-                // The other end is gone, with something unread in it.
-                Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(None),
+                // The other end is gone, with something unread in it. That is told once, before what it had sent.
+                Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionReset => continue,
                 Ok(Err(error)) => return Err(error),
                 Err(_would_block) => continue,
             };
@@ -195,6 +195,25 @@ mod tests {
             assert!(theirs.receive::<String>().await.expect("no error").is_none());
         };
         tokio::join!(send, receive);
+    }
+
+    #[tokio::test]
+    async fn what_was_sent_is_read_also_where_the_sender_has_not_heard_everything() {
+        let (ours, theirs) = pair().expect("a pair");
+        let (ours, theirs) = (
+            Handover::new(ours).expect("a socket"),
+            Handover::new(theirs).expect("a socket"),
+        );
+        theirs.send(&"unheard", &[]).await.expect("it fits");
+        ours.send(&"last words", &[]).await.expect("it fits");
+        drop(ours);
+        let (message, _) = theirs
+            .receive::<String>()
+            .await
+            .expect("no error")
+            .expect("a message");
+        assert_eq!(message, "last words");
+        assert!(theirs.receive::<String>().await.expect("no error").is_none());
     }
 
     #[tokio::test]

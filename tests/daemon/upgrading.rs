@@ -72,7 +72,9 @@ fn twenty_upgrades_lose_no_request_and_tear_no_tunnel() {
         assert_eq!(versions["previousVersion"], env!("CARGO_PKG_VERSION"));
         assert_eq!(versions["version"], env!("CARGO_PKG_VERSION"));
         pids.push(engine(&daemon));
-        wait_until("traffic flows", || traffic.requests() >= requests + 2 * REQUESTERS);
+        wait_until("traffic flows", || {
+            traffic.requests() >= requests + 2 * REQUESTERS
+        });
     }
     let websockets = || daemon.release("v1")["connections"]["websocket"].clone();
     wait_until("every tunnel is counted once", || websockets() == TUNNELS);
@@ -118,7 +120,9 @@ fn fifty_upgrades_in_a_row_leave_nothing_behind() {
     }
     wait_until("one engine is left", || engines(&daemon).len() == 1);
     assert_eq!((lowest(daemon.pid()), lowest(engine(&daemon))), before);
-    wait_until("each event is in the log once", || daemon.log().len() == log + 100);
+    wait_until("each event is in the log once", || {
+        daemon.log().len() == log + 100
+    });
     let sequence: Vec<u64> = daemon
         .log()
         .iter()
@@ -153,7 +157,10 @@ fn a_request_in_flight_is_answered_by_the_engine_that_has_it() {
     assert_eq!(slow.body(&head).as_deref(), Some("begun v1"));
     daemon.wait_for_state("v1", "stopped");
     let drained = &daemon.events_of("release drained")[0];
-    assert_eq!((&drained["cutHttp"], &drained["cutWebsocket"]), (&json!(0), &json!(0)));
+    assert_eq!(
+        (&drained["cutHttp"], &drained["cutWebsocket"]),
+        (&json!(0), &json!(0))
+    );
     // The connection is kept alive, and is the new engine's by now.
     assert_eq!(slow.get("/").body, "v2");
     wait_until("one engine is left", || engines(&daemon) == [engine(&daemon)]);
@@ -318,7 +325,10 @@ fn a_program_that_crashes_at_its_start_leaves_the_daemon_serving() {
 #[test]
 fn a_program_that_hangs_at_its_start_leaves_the_daemon_serving() {
     let (daemon, message) = upgrade_that_fails("rehearsing, halt");
-    assert!(message.contains("did not say that it is ready in time"), "{message}");
+    assert!(
+        message.contains("did not say that it is ready in time"),
+        "{message}"
+    );
     assert_eq!(daemon.events_of("upgrade starting").len(), 1);
 }
 
@@ -381,7 +391,11 @@ fn a_deploy_under_way_is_not_upgraded_from_under() {
     let failure = daemon
         .ask(json!({ "command": "upgrade", "binary": program() }))
         .fails_with("deploy_in_progress");
-    assert!(failure["error"].as_str().is_some_and(|words| words.contains("deploy of v1")));
+    assert!(
+        failure["error"]
+            .as_str()
+            .is_some_and(|words| words.contains("deploy of v1"))
+    );
     deploy.answer().succeeds();
     upgrade(&daemon);
 }
@@ -399,13 +413,17 @@ fn who_follows_events_misses_none() {
         let lines = std::io::BufRead::lines(std::io::BufReader::new(out));
         let events = lines.map_while(Result::ok);
         let events = events.filter_map(|line| serde_json::from_str::<Value>(&line).ok());
-        events.filter_map(|event| event["seq"].as_u64()).collect::<Vec<u64>>()
+        events
+            .filter_map(|event| event["seq"].as_u64())
+            .collect::<Vec<u64>>()
     });
     for number in 0..5 {
         daemon.deploy(&format!("v{number}")).succeeds();
         upgrade(&daemon);
     }
-    let last = daemon.events().last().expect("events")["seq"].as_u64().expect("a number");
+    let last = daemon.events().last().expect("events")["seq"]
+        .as_u64()
+        .expect("a number");
     daemon.signal(Signal::SIGTERM);
     daemon.end();
     follower.wait().expect("it ends with the daemon");
