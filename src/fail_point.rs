@@ -46,13 +46,13 @@ pub(crate) fn taking_over(point: &str) {
         _ => return,
     };
     // Removed first: who comes after this one is to come past this point.
-    let is_ours = std::fs::remove_file(&file).is_ok();
-    while is_ours && halts {
-        std::thread::sleep(std::time::Duration::from_secs(1));
+    if std::fs::remove_file(&file).is_err() {
+        return;
     }
-    if is_ours {
-        std::process::abort();
+    if halts {
+        std::thread::sleep(std::time::Duration::MAX);
     }
+    std::process::abort();
 }
 
 /// An engine that takes over has come to the point with this name.

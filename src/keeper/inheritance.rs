@@ -25,8 +25,12 @@ pub struct Inheritance {
 impl Inheritance {
     /// The sockets through which retired engines hand over their connections, with the names they are held by.
     pub fn take_handovers(&mut self) -> Vec<(String, OwnedFd)> {
-        let is_handover = |name: &String, _: &mut OwnedFd| name.starts_with(HANDOVER_PREFIX);
-        self.listeners.extract_if(.., is_handover).collect()
+        let all = std::mem::take(&mut self.listeners);
+        let (handovers, others) = all
+            .into_iter()
+            .partition(|(name, _)| name.starts_with(HANDOVER_PREFIX));
+        self.listeners = BTreeMap::from_iter::<Vec<_>>(others);
+        handovers
     }
 }
 

@@ -131,7 +131,7 @@ async fn start(
     (socket, keeper): (std::os::unix::net::UnixStream, i32),
     listens: bool,
 ) -> Result<(Engine, watch::Receiver<bool>), BeginError> {
-    let (host, _) = KeeperHost::connect(socket, Some(keeper)).map_err(BeginError::Threads)?;
+    let (host, _) = KeeperHost::connect(socket, Some(keeper), |_| Ok(())).map_err(BeginError::Threads)?;
     let host = Arc::new(host);
     host.ready();
     let engine = Engine::start(Start {
