@@ -160,6 +160,11 @@ impl Counted {
         Counted::count(connections, Kind::Http)
     }
 
+    /// Counts in an upgraded connection that comes from elsewhere.
+    pub(super) fn upgraded(connections: &Arc<Connections>) -> Counted {
+        Counted::count(connections, Kind::Websocket)
+    }
+
     /// Turns a counted request into a counted upgraded connection.
     pub(super) fn into_upgraded(self) -> Counted {
         Counted::count(&self.connections, Kind::Websocket)
