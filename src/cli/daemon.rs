@@ -23,6 +23,7 @@ use crate::daemon::{
 use crate::error::{ErrorCode, plain};
 use crate::events::{Event, EventLog};
 use crate::host::ProcessIdentity;
+use crate::host::platform::name_process;
 use crate::keeper::{Inheritance, KeeperHost, inherited_socket};
 
 /// How long a daemon that is in our way may take to say who it is.
@@ -34,7 +35,7 @@ const CONTROL: &str = "control";
 
 pub(super) async fn run(file: &ConfigFile, options: &EngineOptions) -> Result<(), Failure> {
     // It was started by another name, which would stand in every list of processes.
-    let _ = nix::sys::prctl::set_name(c"rollbridge");
+    name_process(c"rollbridge");
     // Before anything else is opened, so that the number still means what the keeper said.
     let keeper = nix::unistd::getppid().as_raw();
     let connected =

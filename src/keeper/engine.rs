@@ -13,19 +13,18 @@ use std::process::{Child, Command, ExitStatus};
 use std::time::{Duration, Instant};
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
-use nix::sys::signal::{SigSet, Signal, kill};
-use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::signal::{Signal, kill};
 use nix::sys::socket::{UnixAddr, getsockname};
 use nix::unistd::Pid;
 
 use super::keeping::{Attendance, Departure, Keeper, Next};
 use super::message::Past;
 use super::patience::Patience;
-use super::thrift;
+use crate::host::platform::{Signals, adopt_orphans, let_go_of_code, own_program};
 use crate::host::{Exit, kin};
 
-/// What the keeper passes on to its engine, which knows what they mean.
-const PASSED_ON: [Signal; 3] = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP];
+/// The ends of children, and what the keeper passes on to its engine, which knows what it means.
+const CAUGHT: [Signal; 4] = [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP];
 
 /// How long an engine that has closed its socket may take to end.
 const LAST_MOMENTS: Duration = Duration::from_secs(5);
@@ -46,20 +45,14 @@ pub enum EngineEnd {
 /// that `arguments` makes of the descriptor of its socket. The first must come to serve, or its end is the end of all.
 /// This thread must be the only one of the process.
 pub fn keep_engine(arguments: impl Fn(RawFd) -> Vec<OsString>) -> io::Result<EngineEnd> {
-    // Blocked before the engine is there, so that no signal is lost between the two.
-    let mut signals = SigSet::empty();
-    PASSED_ON.into_iter().for_each(|signal| signals.add(signal));
-    signals.add(Signal::SIGCHLD);
-    let mask = SigSet::thread_get_mask()?;
-    signals.thread_block()?;
-    let descriptor = SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
-    nix::sys::prctl::set_child_subreaper(true)?;
+    // Caught before the engine is there, so that no signal is lost between the two.
+    let signals = Signals::catch(&CAUGHT)?;
+    adopt_orphans()?;
     let mut process = Process {
         arguments,
-        mask,
         engine: None,
         serves: false,
-        signals: descriptor,
+        signals,
         past: Past::default(),
         patience: Patience::default(),
         gone_at: None,
@@ -88,12 +81,10 @@ pub fn inherited_socket(descriptor: RawFd) -> io::Result<UnixStream> {
 /// The keeper as a process.
 struct Process<A> {
     arguments: A,
-    /// What an engine finds blocked: as little as the keeper itself did.
-    mask: SigSet,
     engine: Option<Child>,
     /// That engine has come to serve.
     serves: bool,
-    signals: SignalFd,
+    signals: Signals,
     past: Past,
     patience: Patience,
     /// When the last engine went away.
@@ -124,10 +115,10 @@ impl<A: Fn(RawFd) -> Vec<OsString>> Process<A> {
 
     fn run_engine(&mut self, socket: &UnixStream) -> io::Result<Child> {
         let number = socket.as_raw_fd();
-        // Also where the file was replaced or deleted: this leads to the program that runs.
-        let mut command = Command::new("/proc/self/exe");
+        let mut command = Command::new(own_program()?);
         command.arg0("rollbridge").args((self.arguments)(number));
-        let mask = self.mask;
+        // As little blocked as the keeper itself found.
+        let mask = self.signals.mask_before();
         let prepare = move || {
             mask.thread_set_mask()?;
             // SAFETY: the socket is open until the parent returns from spawning, and so it is in this copy of it.
@@ -179,20 +170,17 @@ impl<A: Fn(RawFd) -> Vec<OsString>> Attendance for Process<A> {
     }
 
     fn attend(&mut self, known: &[i32]) {
-        while let Ok(Some(arrived)) = self.signals.read_signal() {
-            let number = i32::try_from(arrived.ssi_signo).unwrap_or_default();
-            match Signal::try_from(number) {
-                Ok(Signal::SIGCHLD) => self.reap_strays(known),
-                Ok(signal) => {
-                    if signal != Signal::SIGHUP {
-                        self.ending = Some(signal);
-                    }
-                    // One that takes another's place would die of it before it could act on it.
-                    if self.serves || self.past.ends == 0 {
-                        self.signal_engine(signal);
-                    }
-                }
-                Err(_) => {}
+        while let Some(signal) = self.signals.take() {
+            if signal == Signal::SIGCHLD {
+                self.reap_strays(known);
+                continue;
+            }
+            if signal != Signal::SIGHUP {
+                self.ending = Some(signal);
+            }
+            // One that takes another's place would die of it before it could act on it.
+            if self.serves || self.past.ends == 0 {
+                self.signal_engine(signal);
             }
         }
     }
@@ -207,7 +195,7 @@ impl<A: Fn(RawFd) -> Vec<OsString>> Attendance for Process<A> {
     }
 
     fn rest(&mut self) {
-        thrift::let_go_of_code();
+        let_go_of_code();
     }
 
     fn engine_is_gone(&mut self, how: Departure, known: &[i32]) -> Next {

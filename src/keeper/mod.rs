@@ -20,7 +20,6 @@ mod keeping;
 mod link;
 pub mod message;
 mod patience;
-mod thrift;
 
 pub use attached::{hire_keeper, keep_attached};
 pub use client::KeeperHost;
