@@ -347,6 +347,25 @@ fn unsafe_stays_in_the_host_and_the_keeper() {
 }
 
 #[test]
+fn systems_differ_in_one_place() {
+    let is_elsewhere = |source: &&Source| !source.path.starts_with("src/host/platform/");
+    let sources = sources();
+    let mut offences = Vec::new();
+    for source in sources.iter().filter(is_elsewhere) {
+        offences.extend(source.lines_where(|line| has_word(line, "target_os")));
+        // In a path, so inside of a literal; what is blank in the code there is none of a comment or a test.
+        let lines = without_tests(&source.text).lines().zip(source.code.lines());
+        let names_proc = lines.filter(|(line, code)| line.contains("\"/proc") && !code.trim().is_empty());
+        offences.extend(names_proc.map(|(line, _)| format!("{}: {}", source.path, line.trim())));
+    }
+    assert!(
+        offences.is_empty(),
+        "what only some systems have belongs into src/host/platform:\n{}",
+        offences.join("\n")
+    );
+}
+
+#[test]
 fn nothing_panics_for_convenience() {
     only_in(
         &[],

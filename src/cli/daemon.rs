@@ -26,6 +26,7 @@ use crate::daemon::{
 use crate::error::{ErrorCode, plain};
 use crate::events::{Event, EventLog};
 use crate::fail_point;
+use crate::host::platform::name_process;
 use crate::host::{Estate, ProcessIdentity};
 use crate::keeper::{Inheritance, KeeperHost, inherited_socket};
 
@@ -71,7 +72,7 @@ fn understands(notes: &Estate) -> Result<(), String> {
 
 async fn live(file: &ConfigFile, options: &EngineOptions) -> Result<Option<Retired>, Failure> {
     // It was started by another name, which would stand in every list of processes.
-    let _ = nix::sys::prctl::set_name(c"rollbridge");
+    name_process(c"rollbridge");
     // Before anything else is opened, so that the number still means what the keeper said.
     let keeper = nix::unistd::getppid().as_raw();
     let connected = inherited_socket(options.socket)

@@ -11,7 +11,8 @@ use tokio::task::JoinSet;
 
 use super::handover::{FromRetired, OpenThere, ToRetired};
 use super::{Engine, EngineError};
-use crate::keeper::{Handover, Upgrade, maker};
+use crate::host::platform::maker;
+use crate::keeper::{Handover, Upgrade};
 use crate::proxy::{Guest, Handed};
 use crate::release::ReleaseKey;
 

@@ -10,7 +10,7 @@ use super::retiring::Retirement;
 use super::{Engine, EngineError};
 use crate::error::plain;
 use crate::events::Milestone;
-use crate::keeper;
+use crate::host::platform::packet_sockets;
 
 /// An upgrade as asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -56,7 +56,7 @@ impl Engine {
 
     async fn prepare(&self, request: UpgradeRequest) -> Result<(String, (OwnedFd, OwnedFd)), String> {
         // Another engine may find that it has too few descriptors; this one must not when it is too late.
-        let sockets = keeper::pair().map_err(|error| format!("no socket for it: {}", plain(&error)))?;
+        let sockets = packet_sockets().map_err(|error| format!("no socket for it: {}", plain(&error)))?;
         let path = match request.binary {
             Some(path) if !path.is_absolute() => {
                 return Err(format!("binary must be an absolute path, not {}", path.display()));

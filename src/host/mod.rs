@@ -8,10 +8,10 @@ mod identity;
 pub mod kin;
 mod launch;
 pub mod legacy;
-mod listeners;
 mod members;
 mod orphan;
 mod output;
+pub mod platform;
 
 use std::ffi::OsString;
 use std::fmt;
@@ -33,11 +33,11 @@ use crate::error::plain;
 pub use census::{Census, Depth, Resident, Usage};
 pub use estate::{Estate, Heir, Unreadable, note_of};
 pub use identity::ProcessIdentity;
-pub use launch::{Launched, ends_readable, launch};
-pub use listeners::{Listener, listeners};
+pub use launch::{Launched, launch};
 pub use members::Kinship;
 pub use orphan::Orphan;
 pub use output::{CUT_MARK, LONGEST_LINE_BYTES, Log, LogLine, Ring, Writer};
+pub use platform::{Listener, listeners};
 
 /// What to start: `/bin/sh -c <command>` in a session and process group of its own.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
@@ -144,10 +144,10 @@ impl Exit {
             Exit::Code(_) | Exit::Unknown => None,
             Exit::Signal(number) => Some(match Signal::try_from(number) {
                 Ok(signal) => signal.as_str().to_owned(),
-                Err(_) => match number - nix::libc::SIGRTMIN() {
-                    0 => "SIGRTMIN".to_owned(),
-                    above if above > 0 => format!("SIGRTMIN+{above}"),
-                    _ => format!("SIG{number}"),
+                Err(_) => match platform::real_time(number) {
+                    Some(0) => "SIGRTMIN".to_owned(),
+                    Some(above) => format!("SIGRTMIN+{above}"),
+                    None => format!("SIG{number}"),
                 },
             }),
         }
@@ -175,7 +175,7 @@ impl fmt::Display for Exit {
 pub struct Member {
     /// Its process id.
     pub pid: i32,
-    /// When it was started, in clock ticks since boot: pid and start time together name one process for good.
+    /// When it was started, on Linux in clock ticks since boot: pid and start time together name one process for good.
     pub start_ticks: u64,
 }
 

@@ -6,7 +6,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
-use crate::host::{Exit, Kinship, Launched, Role, Stream, Writer, ends_readable, kin};
+use crate::host::platform::ends_readable;
+use crate::host::{Exit, Kinship, Launched, Role, Stream, Writer, kin};
 
 /// How much is read from a pipe at once: what a pipe holds by default.
 const CHUNK_BYTES: usize = 64 * 1024;

@@ -4,7 +4,7 @@
     reason = "what happens between fork and exec has no safe wrapper"
 )]
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -13,7 +13,6 @@ use std::time::{Duration, Instant};
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::signal::{SigSet, Signal};
-use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::socket::{UnixAddr, getsockname};
 
 use super::holdings::Holdings;
@@ -22,12 +21,12 @@ use super::message::{Past, Upgrade};
 use super::patience::Patience;
 use super::replacement::{Around, Written, replace_this_program};
 use super::running::{RunningEngine, last_words};
-use super::thrift;
 use crate::error::plain;
+use crate::host::platform::{Signals, adopt_orphans, let_go_of_code, name_process, own_program, path_of};
 use crate::host::{Exit, kin};
 
-/// What the keeper passes on to its engine, which knows what they mean.
-const PASSED_ON: [Signal; 3] = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP];
+/// The ends of children, and what the keeper passes on to its engine, which knows what it means.
+const CAUGHT: [Signal; 4] = [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP];
 
 /// How long an engine that has closed its socket may take to end.
 const LAST_MOMENTS: Duration = Duration::from_secs(5);
@@ -56,15 +55,11 @@ pub fn keep_engine(
     left: Option<io::Result<File>>,
 ) -> io::Result<EngineEnd> {
     // Of a program that was started by a descriptor this would be the name.
-    nix::sys::prctl::set_name(c"rollbridge")?;
-    // Blocked before the engine is there, so that no signal is lost between the two.
-    let mut signals = SigSet::empty();
-    PASSED_ON.into_iter().for_each(|signal| signals.add(signal));
-    signals.add(Signal::SIGCHLD);
-    let mask = SigSet::thread_get_mask()?;
-    signals.thread_block()?;
-    let descriptor = SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
-    nix::sys::prctl::set_child_subreaper(true)?;
+    name_process(c"rollbridge");
+    // Caught before the engine is there, so that no signal is lost between the two.
+    let signals = Signals::catch(&CAUGHT)?;
+    let mask = signals.mask_before();
+    adopt_orphans()?;
     let mut process = Process {
         arguments,
         mask,
@@ -73,7 +68,7 @@ pub fn keep_engine(
         serves: false,
         successor: None,
         promoted: None,
-        signals: descriptor,
+        signals,
         past: Past::default(),
         patience: Patience::default(),
         gone_at: None,
@@ -130,7 +125,7 @@ struct Process<A> {
     serves: bool,
     successor: Option<Successor>,
     promoted: Option<Promoted>,
-    signals: SignalFd,
+    signals: Signals,
     past: Past,
     patience: Patience,
     /// When the last engine went away.
@@ -227,20 +222,17 @@ impl<A: Fn(RawFd) -> Vec<OsString>> Attendance for Process<A> {
     }
 
     fn attend(&mut self, known: &[i32]) {
-        while let Ok(Some(arrived)) = self.signals.read_signal() {
-            let number = i32::try_from(arrived.ssi_signo).unwrap_or_default();
-            match Signal::try_from(number) {
-                Ok(Signal::SIGCHLD) => self.reap_strays(known),
-                Ok(signal) => {
-                    if signal != Signal::SIGHUP {
-                        self.ending = Some(signal);
-                    }
-                    // One that takes another's place would die of it before it could act on it.
-                    if self.serves || self.is_first {
-                        self.signal_engine(signal);
-                    }
-                }
-                Err(_) => {}
+        while let Some(signal) = self.signals.take() {
+            if signal == Signal::SIGCHLD {
+                self.reap_strays(known);
+                continue;
+            }
+            if signal != Signal::SIGHUP {
+                self.ending = Some(signal);
+            }
+            // One that takes another's place would die of it before it could act on it.
+            if self.serves || self.is_first {
+                self.signal_engine(signal);
             }
         }
     }
@@ -256,7 +248,7 @@ impl<A: Fn(RawFd) -> Vec<OsString>> Attendance for Process<A> {
     }
 
     fn rest(&mut self) {
-        thrift::let_go_of_code();
+        let_go_of_code();
     }
 
     fn engine_is_gone(&mut self, how: Departure, known: &[i32]) -> Next {
@@ -295,9 +287,7 @@ impl<A: Fn(RawFd) -> Vec<OsString>> Attendance for Process<A> {
     fn start_engine(&mut self) -> io::Result<(UnixStream, Past)> {
         let (ours, theirs) = UnixStream::pair()?;
         let arguments = (self.arguments)(theirs.as_raw_fd());
-        // Also where the file was replaced or deleted: this leads to the program that runs.
-        let program = OsStr::new("/proc/self/exe");
-        let engine = RunningEngine::start(program, arguments, &theirs, self.mask, false)?;
+        let engine = RunningEngine::start(own_program()?.as_os_str(), arguments, &theirs, self.mask, false)?;
         self.engine = Some(engine);
         self.was_to_end = self.ending.is_some();
         let absent = self.gone_at.take().map_or(Duration::ZERO, |at| at.elapsed());
@@ -319,8 +309,8 @@ impl<A: Fn(RawFd) -> Vec<OsString>> Attendance for Process<A> {
         let (ours, theirs) = UnixStream::pair()?;
         let arguments = (self.arguments)(theirs.as_raw_fd());
         // By its descriptor, so that what is tried and what takes over are the same, whatever becomes of the file.
-        let path = format!("/proc/self/fd/{}", program.as_raw_fd());
-        let engine = RunningEngine::start(OsStr::new(&path), arguments, &theirs, self.mask, true)?;
+        let path = path_of(&program)?;
+        let engine = RunningEngine::start(path.as_os_str(), arguments, &theirs, self.mask, true)?;
         self.successor = Some(Successor { engine, program });
         Ok(ours)
     }

@@ -13,7 +13,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, getsockopt, setsockopt, socketpair, sockopt};
+use nix::sys::socket::{setsockopt, sockopt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::io::unix::AsyncFd;
@@ -34,28 +34,6 @@ const PAUSE: Duration = Duration::from_millis(1);
 #[derive(Debug)]
 pub struct Handover {
     socket: AsyncFd<OwnedFd>,
-}
-
-/// Both ends: the one to keep, and the one for the keeper.
-///
-/// # Errors
-/// When the system refuses sockets.
-pub fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
-    Ok(socketpair(
-        AddressFamily::Unix,
-        SockType::SeqPacket,
-        None,
-        SockFlag::SOCK_CLOEXEC,
-    )?)
-}
-
-/// The process that made this socket.
-///
-/// # Errors
-/// When it is no such socket.
-#[cfg(target_os = "linux")]
-pub fn maker(socket: &OwnedFd) -> io::Result<i32> {
-    Ok(getsockopt(socket, sockopt::PeerCredentials)?.pid())
 }
 
 impl Handover {
@@ -163,10 +141,11 @@ impl AsRawFd for Handover {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::platform::{maker, packet_sockets};
 
     #[tokio::test]
     async fn messages_arrive_whole_with_their_descriptors() {
-        let (ours, theirs) = pair().expect("a pair");
+        let (ours, theirs) = packet_sockets().expect("a pair");
         assert_eq!(maker(&theirs).expect("a pid"), std::process::id().cast_signed());
         let (ours, theirs) = (
             Handover::new(ours).expect("a socket"),
@@ -199,7 +178,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_was_sent_is_read_also_where_the_sender_has_not_heard_everything() {
-        let (ours, theirs) = pair().expect("a pair");
+        let (ours, theirs) = packet_sockets().expect("a pair");
         let (ours, theirs) = (
             Handover::new(ours).expect("a socket"),
             Handover::new(theirs).expect("a socket"),
@@ -218,7 +197,7 @@ mod tests {
 
     #[tokio::test]
     async fn another_reader_begins_with_the_next_message() {
-        let (ours, theirs) = pair().expect("a pair");
+        let (ours, theirs) = packet_sockets().expect("a pair");
         let ours = Handover::new(ours).expect("a socket");
         let again = theirs.try_clone().expect("a descriptor");
         let first = Handover::new(theirs).expect("a socket");

@@ -24,12 +24,11 @@ mod patience;
 mod replacement;
 mod running;
 mod succession;
-mod thrift;
 
 pub use attached::{hire_keeper, keep_attached};
 pub use client::KeeperHost;
 pub use engine::{EngineEnd, inherited_socket, keep_engine};
-pub use handover::{Handover, maker, pair};
+pub use handover::Handover;
 pub use inheritance::Inheritance;
 pub use message::{Past, Upgrade};
 pub use replacement::left_by_the_program_before;

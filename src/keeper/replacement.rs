@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::ffi::{CString, OsString};
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStringExt;
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
@@ -20,6 +20,7 @@ use super::holdings::Holdings;
 use super::link::{Link, WrittenLink};
 use super::message::Past;
 use crate::clock::Timestamp;
+use crate::host::platform::{self, memory_file};
 use crate::host::{Exit, LogLine, Ring, Role, Stream, Writer};
 
 /// The version of what is written down. A keeper is replaced only by a program that knows its format.
@@ -228,10 +229,7 @@ pub(super) fn replace_this_program(program: &OwnedFd, written: &Written) -> io::
 }
 
 fn go_on_as(program: &OwnedFd, written: &Written) -> io::Result<std::convert::Infallible> {
-    let mut file = File::from(nix::sys::memfd::memfd_create(
-        c"rollbridge-keeper",
-        nix::sys::memfd::MFdFlags::MFD_CLOEXEC,
-    )?);
+    let mut file = memory_file(c"rollbridge-keeper")?;
     serde_json::to_writer(&mut file, written)?;
     file.flush()?;
     let text = |text: OsString| CString::new(text.into_vec()).map_err(io::Error::other);
@@ -248,7 +246,7 @@ fn go_on_as(program: &OwnedFd, written: &Written) -> io::Result<std::convert::In
         set_inherited(number, true)?;
     }
     set_inherited(file.as_raw_fd(), true)?;
-    Ok(nix::unistd::fexecve(program.as_fd(), &arguments, &environment)?)
+    platform::go_on_as(program, &arguments, &environment)
 }
 
 /// What the program before has written down for this one, if this one takes its place. Must be called before there is a

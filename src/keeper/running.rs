@@ -13,10 +13,10 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
-use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::unistd::Pid;
 
+use crate::host::platform::memory_file;
 use crate::host::{Exit, kin};
 
 /// How much of its last words is told.
@@ -48,10 +48,7 @@ impl RunningEngine {
         let mut command = Command::new(program);
         command.arg0("rollbridge").args(arguments);
         let words = match is_tried {
-            true => Some(File::from(memfd_create(
-                c"rollbridge-errors",
-                MFdFlags::MFD_CLOEXEC,
-            )?)),
+            true => Some(memory_file(c"rollbridge-errors")?),
             false => None,
         };
         if let Some(words) = &words {
