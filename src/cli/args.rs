@@ -1,6 +1,7 @@
 //! The arguments of every command.
 
 mod beside;
+mod daemon;
 mod looking;
 
 use std::path::PathBuf;
@@ -12,6 +13,7 @@ use crate::daemon::check_id;
 pub(super) use beside::{
     CompletionOptions, DoctorOptions, PredeployCleanupOptions, RecoverOptions, ShellName, ValidateOptions,
 };
+pub(super) use daemon::{DaemonOptions, EngineOptions, KeeperOptions};
 pub(super) use looking::{ConnectionsOptions, EventsOptions, LogsOptions, PsOptions};
 
 /// Process supervisor and local traffic switcher for zero-downtime deploys.
@@ -28,13 +30,13 @@ pub(super) struct Arguments {
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Run the daemon in the foreground; its events are JSON lines on stdout.
-    Daemon,
+    Daemon(DaemonOptions),
     /// The part of the daemon that does the work; only the daemon itself starts it.
     #[command(hide = true)]
     Engine(EngineOptions),
     /// The part of a daemon inside Node that starts its processes; only that daemon itself starts it.
     #[command(hide = true)]
-    Keeper(EngineOptions),
+    Keeper(KeeperOptions),
     /// Start a release, check its health, switch traffic to it, and let the old one drain.
     Deploy(DeployOptions),
     /// Go back to the release that was active before, or to the one named.
@@ -101,13 +103,6 @@ pub(super) enum Json {
 /// The daemon's own rule, applied before it is asked.
 fn release_id(id: &str) -> Result<String, String> {
     check_id(id).map_err(|error| error.to_string())
-}
-
-#[derive(Debug, Args)]
-pub(super) struct EngineOptions {
-    /// The descriptor of the socket to the keeper.
-    #[arg(long, value_name = "DESCRIPTOR")]
-    pub socket: i32,
 }
 
 #[derive(Debug, Args)]

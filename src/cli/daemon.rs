@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::JoinHandle;
 
 use super::args::EngineOptions;
+use super::booting::{Booted, boot};
 use super::failure::Failure;
 use super::log_writer::LogWriter;
 use super::output;
@@ -80,6 +82,7 @@ pub(super) async fn run(file: &ConfigFile, options: &EngineOptions) -> Result<()
         environment: std::env::vars_os().collect(),
         daemon: ProcessIdentity::of(keeper),
         past: left.past,
+        bootstrap: options.daemon.bootstrap(),
     };
     let served = serve(start, left, host).await;
     log.finish().await;
@@ -105,7 +108,22 @@ async fn serve(start: Start, mut left: Inheritance, host: Arc<KeeperHost>) -> Re
         .map_err(|error| Failure::internal(format!("cannot listen for signals: {error}")))?;
     let control = left.listeners.remove(CONTROL).map(UnixListener::from);
     let resumed = left.past.ends > 0;
+    let bootstrap = start.bootstrap.clone().filter(|_| !resumed);
     let engine = Engine::resume(start, left.estate, |error| give_up(error.into()))?;
+    let signals = tokio::spawn(signals.shut_down(engine.clone()));
+    let keeper_lost = {
+        let (engine, host) = (engine.clone(), host.clone());
+        tokio::spawn(async move {
+            host.lost().await;
+            engine.shutdown().await;
+        })
+    };
+    if let Some(release) = bootstrap {
+        match boot(&engine, &release).await? {
+            Booted::Serves => {}
+            Booted::WasEnded => return end(&host, &keeper_lost).await,
+        }
+    }
     let server = match Server::bind(&engine, control) {
         Ok(server) => server,
         // The next one may do better.
@@ -121,16 +139,13 @@ async fn serve(start: Start, mut left: Inheritance, host: Arc<KeeperHost>) -> Re
         Err(error) => return Err(cannot_hold(&error)),
     }
     host.ready();
-    let signals = tokio::spawn(signals.shut_down(engine.clone()));
-    let keeper_lost = {
-        let (engine, host) = (engine.clone(), host.clone());
-        tokio::spawn(async move {
-            host.lost().await;
-            engine.shutdown().await;
-        })
-    };
     server.serve(engine).await;
     signals.abort();
+    end(&host, &keeper_lost).await
+}
+
+/// The last word to the keeper, unless that is what has ended.
+async fn end(host: &KeeperHost, keeper_lost: &JoinHandle<()>) -> Result<(), Failure> {
     match keeper_lost.is_finished() {
         false => {
             host.farewell().await;

@@ -4,18 +4,20 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
 
+use super::args::DaemonOptions;
 use super::failure::Failure;
 use crate::error::plain;
 use crate::keeper::{EngineEnd, inherited_socket, keep_attached, keep_engine};
 
 /// Runs until the engine has ended, and ends as it did.
-pub(super) fn run(config: Option<&Path>) -> ExitCode {
+pub(super) fn run(config: Option<&Path>, options: &DaemonOptions) -> ExitCode {
     let arguments = |socket: i32| {
         let socket = socket.to_string();
         let mut arguments: Vec<OsString> = ["engine", "--socket", &socket].map(OsString::from).to_vec();
         if let Some(config) = config {
             arguments.extend(["--config".into(), config.into()]);
         }
+        arguments.extend(options.to_arguments());
         arguments
     };
     match keep_engine(arguments) {

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use crate::clock::Timestamp;
 use crate::daemon::state::Record;
 use crate::daemon::status::{ProcessStatus, ReleaseStatus};
-use crate::daemon::{Deployed, EngineError, FollowedLine, ProcessLogs, ReleaseConnection, Status};
+use crate::daemon::{Bootstrap, Deployed, EngineError, FollowedLine, ProcessLogs, ReleaseConnection, Status};
 use crate::error::ErrorCode;
 use crate::events::Event;
 use crate::host::{Exit, Resident};
@@ -135,7 +135,7 @@ pub fn status(status: &Status) -> Value {
             "upstreamHost": status.upstream_host,
         },
         "daemonRuntime": null,
-        "bootstrap": null,
+        "bootstrap": status.bootstrap.as_ref().map(bootstrap),
         "engine": {
             "pid": status.engine.pid,
             "restarts": status.engine.restarts,
@@ -146,6 +146,15 @@ pub fn status(status: &Status) -> Value {
         "releases": status.releases.iter().map(release).collect::<Vec<_>>(),
         "services": status.services.iter().map(standing).collect::<Vec<_>>(),
         "singletons": status.singletons.iter().map(standing).collect::<Vec<_>>(),
+    })
+}
+
+fn bootstrap(bootstrap: &Bootstrap) -> Value {
+    json!({
+        "releaseId": bootstrap.release_id,
+        "releasePath": bootstrap.release_path.display().to_string(),
+        "revision": bootstrap.revision,
+        "attestation": bootstrap.attestation,
     })
 }
 

@@ -2,6 +2,7 @@
 //!
 //! It never parses bytes: `control` speaks to clients, `proxy` to traffic, `host` to processes.
 
+mod bootstrap;
 mod connections;
 mod deploy;
 mod drain;
@@ -41,6 +42,7 @@ use crate::proxy::{Accepting, Proxy};
 use crate::release::ports::PortBook;
 use crate::release::{Release, ReleaseKey};
 
+pub use bootstrap::{Bootstrap, check_attestation, check_normalised, check_revision};
 pub use connections::{ConnectionsRequest, ReleaseConnection};
 pub use deploy::{Deployed, Outgoing};
 pub use error::{DeployFailure, EngineError};
@@ -76,6 +78,8 @@ pub struct Start {
     pub daemon: Option<ProcessIdentity>,
     /// What became of the engines before this one.
     pub past: Past,
+    /// The release that this daemon was told to begin with.
+    pub bootstrap: Option<Bootstrap>,
 }
 
 /// The running engine; clones are handles on the same one.
@@ -100,6 +104,7 @@ struct Inner {
     orphans: Mutex<Vec<Record>>,
     daemon: Option<ProcessIdentity>,
     past: Past,
+    bootstrap: Option<Bootstrap>,
     /// Cancelled when the shutdown begins.
     closing: CancellationToken,
     /// True once nothing runs any more.
@@ -183,6 +188,7 @@ impl Engine {
             environment,
             daemon,
             past,
+            bootstrap,
         } = start;
         let route = book.active().map(|release| release.route().clone());
         let proxy = Proxy::start(listener, settings::of(&config), route)?;
@@ -221,6 +227,7 @@ impl Engine {
             orphans: Mutex::default(),
             daemon,
             past,
+            bootstrap,
             closing: CancellationToken::new(),
             closed: watch::channel(false).0,
         };
@@ -257,6 +264,11 @@ impl Engine {
     /// Where the milestones go.
     pub fn events(&self) -> &Arc<EventLog> {
         &self.inner.events
+    }
+
+    /// Whether a shutdown has begun.
+    pub fn is_closing(&self) -> bool {
+        self.inner.closing.is_cancelled()
     }
 
     /// Waits until a shutdown begins.

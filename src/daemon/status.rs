@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use super::Engine;
 use super::state::Record;
+use super::{Bootstrap, Engine};
 use crate::host::{BoxFuture, ChildId, Exit, Usage};
 use crate::process::{self, Identity, LogLine, ManagedProcess};
 use crate::release::Release;
@@ -24,6 +24,8 @@ pub struct Status {
     pub proxy: SocketAddr,
     /// The host part of where it forwards to.
     pub upstream_host: String,
+    /// The release that the daemon was told to begin with.
+    pub bootstrap: Option<Bootstrap>,
     /// The engines of this daemon.
     pub engine: EngineStatus,
     /// What an earlier daemon left over and is still alive.
@@ -124,6 +126,7 @@ impl Engine {
             control_path: config.control.path.clone(),
             proxy: self.inner.proxy.local_address(),
             upstream_host: config.proxy.upstream_host.clone(),
+            bootstrap: self.inner.bootstrap.clone(),
             engine: EngineStatus {
                 pid: std::process::id(),
                 restarts: self.inner.past.ends,

@@ -3,6 +3,7 @@
 //! What runs is looked up in /proc.
 #![cfg(target_os = "linux")]
 
+mod booting;
 mod crashing;
 mod crossing;
 mod deploying;

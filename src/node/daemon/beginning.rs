@@ -143,6 +143,7 @@ async fn start(
         environment: std::env::vars_os().collect(),
         daemon: ProcessIdentity::of(std::process::id().cast_signed()),
         past: Past::default(),
+        bootstrap: None,
     })
     .map_err(BeginError::Threads)?;
     let server = match listens.then(|| Server::bind(&engine, None)) {

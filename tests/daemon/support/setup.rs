@@ -17,6 +17,7 @@ pub struct Setup {
     folder: TempDir,
     config: Value,
     environment: Vec<(String, String)>,
+    arguments: Vec<String>,
     ports: PortBlock,
     ignored_signal: Option<&'static str>,
 }
@@ -38,6 +39,7 @@ impl Setup {
                 "processes": [],
             }),
             environment: Vec::new(),
+            arguments: Vec::new(),
             ports: PortBlock::claim(),
             ignored_signal: None,
         }
@@ -84,6 +86,12 @@ impl Setup {
     /// A variable of the daemon's environment.
     pub fn env(mut self, name: &str, value: &str) -> Setup {
         self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Further arguments of the daemon.
+    pub fn arguments<'a>(mut self, arguments: impl IntoIterator<Item = &'a str>) -> Setup {
+        self.arguments.extend(arguments.into_iter().map(str::to_owned));
         self
     }
 
@@ -143,6 +151,7 @@ impl Setup {
         let child = command
             .args(["daemon", "--config"])
             .arg(&path)
+            .args(&self.arguments)
             .env(super::living::TAG, &tag)
             .env("TMPDIR", self.folder().join("tmp"))
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
