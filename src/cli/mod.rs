@@ -9,12 +9,14 @@ mod connections;
 mod daemon;
 mod deploy;
 mod doctor;
+mod ensure_daemon;
 mod events;
 mod failure;
 mod figures;
 mod follow;
 mod init;
 mod keeper;
+mod log_output;
 mod log_writer;
 mod logs;
 mod next_step;
@@ -86,6 +88,7 @@ async fn execute(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let done = match &arguments.command {
         Command::Daemon(_) | Command::Keeper(_) => unreachable!("a keeper has no runtime"),
         Command::Engine(options) => daemon::run(&file, options).await,
+        Command::EnsureDaemon(options) => ensure_daemon::run(&file, options).await,
         Command::Deploy(options) => deploy::run(&file, options).await,
         Command::Rollback(options) => rollback::run(&file, options).await,
         Command::Restart(options) => restart::run(&file, options).await,

@@ -8,7 +8,7 @@ use crate::daemon::status::{ProcessStatus, ReleaseStatus};
 use crate::daemon::{Bootstrap, Deployed, EngineError, FollowedLine, ProcessLogs, ReleaseConnection, Status};
 use crate::error::ErrorCode;
 use crate::events::Event;
-use crate::host::{Exit, Resident};
+use crate::host::{Exit, RUNTIME_FORMAT, Resident, RuntimeCopy};
 use crate::process::LogLine;
 use crate::release::{Detail, Step};
 
@@ -134,7 +134,7 @@ pub fn status(status: &Status) -> Value {
             "port": status.proxy.port(),
             "upstreamHost": status.upstream_host,
         },
-        "daemonRuntime": null,
+        "daemonRuntime": status.runtime.as_ref().map(runtime),
         "bootstrap": status.bootstrap.as_ref().map(bootstrap),
         "engine": {
             "pid": status.engine.pid,
@@ -146,6 +146,15 @@ pub fn status(status: &Status) -> Value {
         "releases": status.releases.iter().map(release).collect::<Vec<_>>(),
         "services": status.services.iter().map(standing).collect::<Vec<_>>(),
         "singletons": status.singletons.iter().map(standing).collect::<Vec<_>>(),
+    })
+}
+
+fn runtime(copy: &RuntimeCopy) -> Value {
+    json!({
+        "format": RUNTIME_FORMAT,
+        "version": env!("CARGO_PKG_VERSION"),
+        "digest": copy.digest,
+        "path": copy.path.display().to_string(),
     })
 }
 

@@ -36,7 +36,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::events::{EventLog, Milestone};
-use crate::host::{Exit, ProcessHost, ProcessIdentity};
+use crate::host::{Exit, ProcessHost, ProcessIdentity, RuntimeCopy};
 use crate::keeper::Past;
 use crate::proxy::{Accepting, Proxy};
 use crate::release::ports::PortBook;
@@ -105,6 +105,8 @@ struct Inner {
     daemon: Option<ProcessIdentity>,
     past: Past,
     bootstrap: Option<Bootstrap>,
+    /// The copy of the program that this process runs from.
+    runtime: Option<RuntimeCopy>,
     /// Cancelled when the shutdown begins.
     closing: CancellationToken,
     /// True once nothing runs any more.
@@ -228,6 +230,7 @@ impl Engine {
             daemon,
             past,
             bootstrap,
+            runtime: RuntimeCopy::of_this_program(),
             closing: CancellationToken::new(),
             closed: watch::channel(false).0,
         };

@@ -3,7 +3,9 @@
 //! This room never decides anything: it restarts nothing and stops nothing by itself.
 
 mod census;
+mod detached;
 mod estate;
+mod held_socket;
 mod identity;
 pub mod kin;
 mod launch;
@@ -12,6 +14,9 @@ mod listeners;
 mod members;
 mod orphan;
 mod output;
+mod own_file;
+mod private_folder;
+mod runtime_copy;
 
 use std::ffi::OsString;
 use std::fmt;
@@ -30,13 +35,17 @@ use crate::config::os_text;
 use crate::error::plain;
 
 pub use census::{Census, Depth, Resident, Usage};
+pub use detached::Detached;
 pub use estate::{Estate, Heir, Unreadable, note_of};
+pub use held_socket::is_held;
 pub use identity::ProcessIdentity;
 pub use launch::{Launched, ends_readable, launch};
 pub use listeners::{Listener, listeners};
 pub use members::Kinship;
 pub use orphan::Orphan;
 pub use output::{CUT_MARK, LONGEST_LINE_BYTES, Log, LogLine, Ring, Writer};
+pub use own_file::{LogFile, OwnFileError, PidFile};
+pub use runtime_copy::{RUNTIME_FORMAT, RuntimeCopy, RuntimeError, runtime_folders};
 
 /// What to start: `/bin/sh -c <command>` in a session and process group of its own.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]

@@ -13,7 +13,7 @@ use std::process::{Child, Command, ExitStatus};
 use std::time::{Duration, Instant};
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
-use nix::sys::signal::{SigSet, Signal, kill};
+use nix::sys::signal::{SigHandler, SigSet, Signal, kill, signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::socket::{UnixAddr, getsockname};
 use nix::unistd::Pid;
@@ -22,7 +22,7 @@ use super::keeping::{Attendance, Departure, Keeper, Next};
 use super::message::Past;
 use super::patience::Patience;
 use super::thrift;
-use crate::host::{Exit, kin};
+use crate::host::{Exit, LogFile, kin};
 
 /// What the keeper passes on to its engine, which knows what they mean.
 const PASSED_ON: [Signal; 3] = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP];
@@ -45,17 +45,28 @@ pub enum EngineEnd {
 /// Keeps an engine, and another one when that dies, until one has said farewell: this program again, with the arguments
 /// that `arguments` makes of the descriptor of its socket. The first must come to serve, or its end is the end of all.
 /// This thread must be the only one of the process.
-pub fn keep_engine(arguments: impl Fn(RawFd) -> Vec<OsString>) -> io::Result<EngineEnd> {
+///
+/// With a `log`, its output and that of every engine goes there, also after SIGHUP when that has been renamed.
+pub fn keep_engine(
+    arguments: impl Fn(RawFd) -> Vec<OsString>,
+    log: Option<LogFile>,
+) -> io::Result<EngineEnd> {
     // Blocked before the engine is there, so that no signal is lost between the two.
     let mut signals = SigSet::empty();
     PASSED_ON.into_iter().for_each(|signal| signals.add(signal));
     signals.add(Signal::SIGCHLD);
     let mask = SigSet::thread_get_mask()?;
     signals.thread_block()?;
+    // Whoever started it with SIGHUP ignored, as nohup does, meant a terminal that goes away; an ignored signal would never
+    // arrive here.
+    // SAFETY: the default is no handler, and the signal is blocked.
+    unsafe { signal(Signal::SIGHUP, SigHandler::SigDfl) }?;
     let descriptor = SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
     nix::sys::prctl::set_child_subreaper(true)?;
     let mut process = Process {
         arguments,
+        log,
+        hung_up: false,
         mask,
         engine: None,
         serves: false,
@@ -88,6 +99,10 @@ pub fn inherited_socket(descriptor: RawFd) -> io::Result<UnixStream> {
 /// The keeper as a process.
 struct Process<A> {
     arguments: A,
+    /// Where the output goes, if that is a file of the daemon's own.
+    log: Option<LogFile>,
+    /// SIGHUP came when the engine may not have been able to act on it yet.
+    hung_up: bool,
     /// What an engine finds blocked: as little as the keeper itself did.
     mask: SigSet,
     engine: Option<Child>,
@@ -130,6 +145,9 @@ impl<A: Fn(RawFd) -> Vec<OsString>> Process<A> {
         let mask = self.mask;
         let prepare = move || {
             mask.thread_set_mask()?;
+            // Until it can act on it; it would die of it by default.
+            // SAFETY: no handler is installed, and the call is async-signal-safe.
+            unsafe { signal(Signal::SIGHUP, SigHandler::SigIgn) }?;
             // SAFETY: the socket is open until the parent returns from spawning, and so it is in this copy of it.
             let socket = unsafe { BorrowedFd::borrow_raw(number) };
             fcntl(socket, FcntlArg::F_SETFD(FdFlag::empty()))?;
@@ -164,6 +182,16 @@ impl<A: Fn(RawFd) -> Vec<OsString>> Process<A> {
         }
     }
 
+    /// Keeper and engine have a log of their own each, as far as the system is concerned: either opens it anew.
+    fn hang_up(&mut self) {
+        if let Some(log) = &self.log {
+            // The engine finds the same, and tells of it.
+            let _ = log.take_output();
+        }
+        self.hung_up = !self.serves;
+        self.signal_engine(Signal::SIGHUP);
+    }
+
     /// Reaps the processes that were left to the keeper because their own parents had ended. Those it knows are reaped
     /// when they are forgotten.
     fn reap_strays(&self, known: &[i32]) {
@@ -183,10 +211,9 @@ impl<A: Fn(RawFd) -> Vec<OsString>> Attendance for Process<A> {
             let number = i32::try_from(arrived.ssi_signo).unwrap_or_default();
             match Signal::try_from(number) {
                 Ok(Signal::SIGCHLD) => self.reap_strays(known),
+                Ok(Signal::SIGHUP) => self.hang_up(),
                 Ok(signal) => {
-                    if signal != Signal::SIGHUP {
-                        self.ending = Some(signal);
-                    }
+                    self.ending = Some(signal);
                     // One that takes another's place would die of it before it could act on it.
                     if self.serves || self.past.ends == 0 {
                         self.signal_engine(signal);
@@ -200,6 +227,9 @@ impl<A: Fn(RawFd) -> Vec<OsString>> Attendance for Process<A> {
     fn engine_is_ready(&mut self) {
         self.patience.ready(Instant::now());
         self.serves = true;
+        if std::mem::take(&mut self.hung_up) {
+            self.signal_engine(Signal::SIGHUP);
+        }
         // It may have come before this engine, or to an earlier one that did not live to act on it.
         if let Some(signal) = self.ending.filter(|_| self.past.ends > 0) {
             self.signal_engine(signal);
@@ -241,6 +271,8 @@ impl<A: Fn(RawFd) -> Vec<OsString>> Attendance for Process<A> {
 
     fn start_engine(&mut self) -> io::Result<(UnixStream, Past)> {
         let (ours, theirs) = UnixStream::pair()?;
+        // It begins with the file that the keeper has now.
+        self.hung_up = false;
         self.engine = Some(self.run_engine(&theirs)?);
         self.was_to_end = self.ending.is_some();
         let absent = self.gone_at.take().map_or(Duration::ZERO, |at| at.elapsed());

@@ -12,6 +12,7 @@ mod engine;
 mod environment;
 mod failing;
 mod load;
+mod log_file;
 mod logging;
 mod payload;
 mod process_matrix;

@@ -7,6 +7,8 @@ use clap::Args;
 
 use super::release_id;
 use crate::daemon::{Bootstrap, check_attestation, check_normalised, check_revision};
+use crate::error::plain;
+use crate::host::{LogFile, PidFile};
 
 /// What a daemon is told to do. Its keeper passes all of it on to every engine.
 #[derive(Clone, Debug, Default, Args)]
@@ -23,6 +25,38 @@ pub(in crate::cli) struct DaemonOptions {
     /// Show this digest in the status, as proof of which start this is: sha256: and 64 digits.
     #[arg(long, value_name = "DIGEST", value_parser = check_attestation, requires = "release_path")]
     boot_attestation: Option<String>,
+    /// Write the log to this file, and open it again on SIGHUP.
+    #[arg(long, value_name = "PATH", value_parser = absolute)]
+    daemon_log_path: Option<PathBuf>,
+    /// Write the pid of the daemon to this file while it can be reached.
+    #[arg(long, value_name = "PATH", value_parser = absolute)]
+    daemon_pid_path: Option<PathBuf>,
+}
+
+/// A path as it is meant where we stand.
+fn absolute(path: &str) -> Result<PathBuf, String> {
+    std::path::absolute(path).map_err(|error| plain(&error))
+}
+
+/// How a detached daemon is started, if there is none.
+#[derive(Clone, Debug, Args)]
+#[group(id = "daemon_start", multiple = true)]
+pub(in crate::cli) struct EnsureOptions {
+    /// Where a daemon that is started writes its log. Default: /tmp/rollbridge-<application>.log.
+    #[arg(long, value_name = "PATH", value_parser = absolute)]
+    pub daemon_log_path: Option<PathBuf>,
+    /// Where it writes its pid. Default: /tmp/rollbridge-<application>.pid.
+    #[arg(long, value_name = "PATH", value_parser = absolute)]
+    pub daemon_pid_path: Option<PathBuf>,
+    /// The folder for the copy of this program that it runs from. Default: below $XDG_STATE_HOME or ~/.local/state, else /tmp.
+    #[arg(long, value_name = "PATH", value_parser = absolute)]
+    pub daemon_runtime_path: Option<PathBuf>,
+    /// How long it may take until it answers. Default: 10000.
+    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(1..))]
+    pub daemon_start_timeout_ms: Option<u64>,
+    /// For the Node API: print an error as JSON too.
+    #[arg(long, hide = true)]
+    pub json: bool,
 }
 
 impl DaemonOptions {
@@ -34,6 +68,18 @@ impl DaemonOptions {
             revision: self.revision.clone()?,
             attestation: self.boot_attestation.clone(),
         })
+    }
+
+    /// The file for its log.
+    pub fn log(&self) -> Option<LogFile> {
+        self.daemon_log_path.as_deref().map(LogFile::at)
+    }
+
+    /// The file for the pid of the daemon, which is this one.
+    pub fn pid_file(&self, pid: i32) -> Option<PidFile> {
+        self.daemon_pid_path
+            .as_deref()
+            .map(|path| PidFile::new(path, pid))
     }
 
     /// The same as arguments.
@@ -48,6 +94,14 @@ impl DaemonOptions {
             (
                 "--boot-attestation",
                 self.boot_attestation.as_ref().map(AsRef::as_ref),
+            ),
+            (
+                "--daemon-log-path",
+                self.daemon_log_path.as_ref().map(|path| path.as_os_str()),
+            ),
+            (
+                "--daemon-pid-path",
+                self.daemon_pid_path.as_ref().map(|path| path.as_os_str()),
             ),
         ];
         let mut arguments = Vec::new();
@@ -105,6 +159,8 @@ mod tests {
             "--release-id=v1",
             "--revision=-odd one",
             &attestation,
+            "--daemon-log-path=/var/log/shop.log",
+            "--daemon-pid-path=/run/shop.pid",
         ];
         let options = parsed(&given).expect("good arguments");
         assert_eq!(options.to_arguments(), given.map(OsString::from));
