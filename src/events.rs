@@ -191,6 +191,14 @@ pub enum Milestone {
     },
     #[serde(rename = "state file not written")]
     StateFileNotWritten { path: String, reason: String },
+    #[serde(rename = "log not written")]
+    LogNotWritten { reason: String },
+    #[serde(rename = "log written again")]
+    LogWrittenAgain { lost_lines: u64, after_ms: u64 },
+    #[serde(rename = "log reopened")]
+    LogReopened { path: String },
+    #[serde(rename = "log not reopened")]
+    LogNotReopened { path: String, reason: String },
     #[serde(rename = "stray process found")]
     StrayProcessFound { pid: i32, start_ticks: u64 },
     #[serde(rename = "engine restarted")]

@@ -327,7 +327,10 @@ fn only_the_host_forks_signals_and_waits() {
 #[test]
 fn only_the_addon_and_the_keeper_replace_their_process() {
     only_in(
-        &["src/node/become_binary.rs", "src/keeper/replacement.rs"],
+        &[
+            "src/node/become_binary.rs",
+            "src/host/platform/linux/replacing.rs",
+        ],
         "nothing else calls exec",
         |line| {
             ["execv", "execve", "execvp", "execvpe", "fexecve"]

@@ -3,17 +3,20 @@
 //! Results go to stdout, everything else to stderr. Exit statuses: 0 done, 1 failed, 2 usage, 3 no daemon, 4 unknown.
 
 mod args;
+mod booting;
 mod completion;
 mod connections;
 mod daemon;
 mod deploy;
 mod doctor;
+mod ensure_daemon;
 mod events;
 mod failure;
 mod figures;
 mod follow;
 mod init;
 mod keeper;
+mod log_output;
 mod log_writer;
 mod logs;
 mod next_step;
@@ -56,9 +59,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(u8::try_from(wrong.exit_code()).unwrap_or(2));
         }
     };
-    if matches!(arguments.command, Command::Daemon) {
+    if let Command::Daemon(options) = &arguments.command {
         // Before there is a runtime: the keeper has one thread.
-        return keeper::run(arguments.config.as_deref());
+        return keeper::run(arguments.config.as_deref(), options);
     }
     if let Command::Keeper(options) = &arguments.command {
         return keeper::run_attached(options.socket);
@@ -93,9 +96,10 @@ async fn execute(arguments: &Arguments) -> Result<ExitCode, Failure> {
     }
     let file = locate(arguments.config.as_deref())?;
     let done = match &arguments.command {
-        Command::Daemon | Command::Engine(_) | Command::Keeper(_) => {
+        Command::Daemon(_) | Command::Engine(_) | Command::Keeper(_) => {
             unreachable!("these have runtimes of their own")
         }
+        Command::EnsureDaemon(options) => ensure_daemon::run(&file, options).await,
         Command::Deploy(options) => deploy::run(&file, options).await,
         Command::Rollback(options) => rollback::run(&file, options).await,
         Command::Restart(options) => restart::run(&file, options).await,

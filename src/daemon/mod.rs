@@ -2,6 +2,7 @@
 //!
 //! It never parses bytes: `control` speaks to clients, `proxy` to traffic, `host` to processes.
 
+mod bootstrap;
 mod connections;
 mod deploy;
 mod drain;
@@ -40,12 +41,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::events::{EventLog, Milestone};
-use crate::host::{Exit, ProcessHost, ProcessIdentity};
+use crate::host::{Exit, ProcessHost, ProcessIdentity, RuntimeCopy};
 use crate::keeper::{Past, Upgrade};
 use crate::proxy::{Accepting, Proxy};
 use crate::release::ports::PortBook;
 use crate::release::{Release, ReleaseKey};
 
+pub use bootstrap::{Bootstrap, check_attestation, check_normalised, check_revision};
 pub use connections::{ConnectionsRequest, ReleaseConnection};
 pub use deploy::{Deployed, Outgoing};
 pub use error::{DeployFailure, EngineError};
@@ -88,6 +90,8 @@ pub struct Start {
     pub past: Past,
     /// Sockets through which engines before this one hand over their connections, by the names they are held by.
     pub handovers: Vec<(String, OwnedFd)>,
+    /// The release that this daemon was told to begin with.
+    pub bootstrap: Option<Bootstrap>,
 }
 
 /// The running engine; clones are handles on the same one.
@@ -118,6 +122,9 @@ struct Inner {
     retirement: Mutex<Option<Retirement>>,
     /// Clients of engines before this one that wait for an answer.
     handed_clients: HandedClients,
+    bootstrap: Option<Bootstrap>,
+    /// The copy of the program that this process runs from.
+    runtime: Option<RuntimeCopy>,
     /// Cancelled when the shutdown begins.
     closing: CancellationToken,
     /// True once nothing runs any more.
@@ -202,6 +209,7 @@ impl Engine {
             daemon,
             past,
             handovers,
+            bootstrap,
         } = start;
         let route = book.active().map(|release| release.route().clone());
         let proxy = Proxy::start(listener, settings::of(&config), route)?;
@@ -250,6 +258,8 @@ impl Engine {
             retiring: CancellationToken::new(),
             retirement: Mutex::default(),
             handed_clients: HandedClients::default(),
+            bootstrap,
+            runtime: RuntimeCopy::of_this_program(),
             closing: CancellationToken::new(),
             closed: watch::channel(false).0,
         };
@@ -306,6 +316,11 @@ impl Engine {
     /// Where the milestones go.
     pub fn events(&self) -> &Arc<EventLog> {
         &self.inner.events
+    }
+
+    /// Whether a shutdown has begun.
+    pub fn is_closing(&self) -> bool {
+        self.inner.closing.is_cancelled()
     }
 
     /// Waits until a shutdown begins.

@@ -9,8 +9,6 @@ use std::os::fd::OwnedFd;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::mpsc::UnboundedReceiver;
-
 use super::Engine;
 use super::handover::{FromRetired, OpenThere, ToRetired};
 use super::noting::NEXT_CONNECTION_KEY;
@@ -41,9 +39,10 @@ pub(super) struct Retirement {
 #[derive(Debug)]
 pub struct Retired {
     engine: Engine,
-    connections: UnboundedReceiver<Handed>,
+    host: Arc<KeeperHost>,
     client: OwnedFd,
     socket: OwnedFd,
+    theirs: OwnedFd,
 }
 
 impl Engine {
@@ -54,8 +53,8 @@ impl Engine {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lets go of everything but the connections; the successor takes over. Returns none for an engine that does not
-    /// retire. The caller must see to it that nothing of this engine runs afterwards but [`Retired::hand_over`].
+    /// Lets go of everything that an engine that is killed could not. Returns none for an engine that does not retire. The
+    /// caller must see to it that nothing of this engine runs afterwards but [`Retired::hand_over`].
     pub async fn retire(&self, host: &Arc<KeeperHost>) -> Option<Retired> {
         let Retirement {
             client,
@@ -65,17 +64,17 @@ impl Engine {
         if let Some(state) = self.inner.state.get() {
             state.let_go().await;
         }
-        let connections = self.inner.proxy.hand_over();
         let next = Proxy::next_number() + NUMBERS_APART;
         self.inner
             .host
             .note(vec![note_of(NEXT_CONNECTION_KEY.to_owned(), &next)]);
-        host.retire(theirs).await;
+        host.is_quiet().await;
         Some(Retired {
             engine: self.clone(),
-            connections,
+            host: host.clone(),
             client,
             socket,
+            theirs,
         })
     }
 
@@ -103,11 +102,16 @@ impl Engine {
 }
 
 impl Retired {
-    /// Hands everything over; returns when no connection is left here, or nobody is left who would take one.
+    /// Has the successor take over and hands everything over to it; returns when no connection is left here, or nobody is
+    /// left who would take one.
     ///
     /// # Errors
-    /// When the socket fails.
-    pub async fn hand_over(mut self) -> std::io::Result<()> {
+    /// When a socket fails.
+    pub async fn hand_over(self) -> std::io::Result<()> {
+        self.host.retire(&self.theirs)?;
+        drop(self.theirs);
+        // Not before: an engine that runs takes what leaves its counts for finished.
+        let mut connections = self.engine.inner.proxy.hand_over();
         let way = Handover::new(self.socket)?;
         let previous_version = env!("CARGO_PKG_VERSION").to_owned();
         let asked = FromRetired::Asked { previous_version };
@@ -116,7 +120,7 @@ impl Retired {
         loop {
             // Counted before the connections are sent that have left the counts.
             let open = self.engine.open_here();
-            while let Ok(handed) = self.connections.try_recv() {
+            while let Ok(handed) = connections.try_recv() {
                 send(&way, &self.engine, handed).await?;
             }
             if told.as_ref() != Some(&open) {
@@ -125,7 +129,7 @@ impl Retired {
                 told = Some(open);
             }
             tokio::select! {
-                handed = self.connections.recv() => match handed {
+                handed = connections.recv() => match handed {
                     Some(handed) => send(&way, &self.engine, handed).await?,
                     None => return Ok(()),
                 },

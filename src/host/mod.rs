@@ -3,6 +3,7 @@
 //! This room never decides anything: it restarts nothing and stops nothing by itself.
 
 mod census;
+mod detached;
 mod estate;
 mod identity;
 pub mod kin;
@@ -11,7 +12,10 @@ pub mod legacy;
 mod members;
 mod orphan;
 mod output;
+mod own_file;
 pub mod platform;
+mod private_folder;
+mod runtime_copy;
 
 use std::ffi::OsString;
 use std::fmt;
@@ -31,13 +35,16 @@ use crate::config::os_text;
 use crate::error::plain;
 
 pub use census::{Census, Depth, Resident, Usage};
+pub use detached::Detached;
 pub use estate::{Estate, Heir, Unreadable, note_of};
 pub use identity::ProcessIdentity;
 pub use launch::{Launched, launch};
 pub use members::Kinship;
 pub use orphan::Orphan;
 pub use output::{CUT_MARK, LONGEST_LINE_BYTES, Log, LogLine, Ring, Writer};
-pub use platform::{Listener, listeners};
+pub use own_file::{LogFile, OwnFileError, PidFile};
+pub use platform::{Listener, is_held, listeners};
+pub use runtime_copy::{RUNTIME_FORMAT, RuntimeCopy, RuntimeError, runtime_folders};
 
 /// What to start: `/bin/sh -c <command>` in a session and process group of its own.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]

@@ -23,7 +23,7 @@ use super::replacement::{Around, Written, replace_this_program};
 use super::running::{RunningEngine, last_words};
 use crate::error::plain;
 use crate::host::platform::{Signals, adopt_orphans, let_go_of_code, name_process, own_program, path_of};
-use crate::host::{Exit, kin};
+use crate::host::{Exit, LogFile, kin};
 
 /// The ends of children, and what the keeper passes on to its engine, which knows what it means.
 const CAUGHT: [Signal; 4] = [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP];
@@ -50,8 +50,11 @@ pub enum EngineEnd {
 /// that `arguments` makes of the descriptor of its socket. The first must come to serve, or its end is the end of all.
 /// With what a program before this one has `left`, it goes on with the engine of that one. This thread must be the only
 /// one of the process.
+///
+/// With a `log`, its output and that of every engine goes there, also after SIGHUP when that has been renamed.
 pub fn keep_engine(
     arguments: impl Fn(RawFd) -> Vec<OsString>,
+    log: Option<LogFile>,
     left: Option<io::Result<File>>,
 ) -> io::Result<EngineEnd> {
     // Of a program that was started by a descriptor this would be the name.
@@ -62,6 +65,8 @@ pub fn keep_engine(
     adopt_orphans()?;
     let mut process = Process {
         arguments,
+        log,
+        hung_up: false,
         mask,
         engine: None,
         is_first: true,
@@ -116,6 +121,10 @@ struct Promoted {
 /// The keeper as a process.
 struct Process<A> {
     arguments: A,
+    /// Where the output goes, if that is a file of the daemon's own.
+    log: Option<LogFile>,
+    /// SIGHUP came when the engine may not have been able to act on it yet.
+    hung_up: bool,
     /// What an engine finds blocked: as little as the keeper itself did.
     mask: SigSet,
     engine: Option<RunningEngine>,
@@ -164,6 +173,16 @@ impl<A: Fn(RawFd) -> Vec<OsString>> Process<A> {
             self.attend(known);
             std::thread::sleep(Duration::from_millis(1));
         }
+    }
+
+    /// Keeper and engine have a log of their own each, as far as the system is concerned: either opens it anew.
+    fn hang_up(&mut self) {
+        if let Some(log) = &self.log {
+            // The engine finds the same, and tells of it.
+            let _ = log.take_output();
+        }
+        self.hung_up = !self.serves;
+        self.signal_engine(Signal::SIGHUP);
     }
 
     /// Reaps the processes that were left to the keeper because their own parents had ended, and engines that have
@@ -223,16 +242,16 @@ impl<A: Fn(RawFd) -> Vec<OsString>> Attendance for Process<A> {
 
     fn attend(&mut self, known: &[i32]) {
         while let Some(signal) = self.signals.take() {
-            if signal == Signal::SIGCHLD {
-                self.reap_strays(known);
-                continue;
-            }
-            if signal != Signal::SIGHUP {
-                self.ending = Some(signal);
-            }
-            // One that takes another's place would die of it before it could act on it.
-            if self.serves || self.is_first {
-                self.signal_engine(signal);
+            match signal {
+                Signal::SIGCHLD => self.reap_strays(known),
+                Signal::SIGHUP => self.hang_up(),
+                signal => {
+                    self.ending = Some(signal);
+                    // One that takes another's place would die of it before it could act on it.
+                    if self.serves || self.is_first {
+                        self.signal_engine(signal);
+                    }
+                }
             }
         }
     }
@@ -240,6 +259,9 @@ impl<A: Fn(RawFd) -> Vec<OsString>> Attendance for Process<A> {
     fn engine_is_ready(&mut self) {
         self.patience.ready(Instant::now());
         self.serves = true;
+        if std::mem::take(&mut self.hung_up) {
+            self.signal_engine(Signal::SIGHUP);
+        }
         // It may have come before this engine, or to an earlier one that did not live to act on it.
         if let Some(signal) = self.ending.filter(|_| !self.is_first) {
             self.signal_engine(signal);
@@ -286,6 +308,8 @@ impl<A: Fn(RawFd) -> Vec<OsString>> Attendance for Process<A> {
 
     fn start_engine(&mut self) -> io::Result<(UnixStream, Past)> {
         let (ours, theirs) = UnixStream::pair()?;
+        // It begins with the file that the keeper has now.
+        self.hung_up = false;
         let arguments = (self.arguments)(theirs.as_raw_fd());
         let engine = RunningEngine::start(own_program()?.as_os_str(), arguments, &theirs, self.mask, false)?;
         self.engine = Some(engine);

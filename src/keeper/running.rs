@@ -13,7 +13,7 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
-use nix::sys::signal::{SigSet, Signal, kill};
+use nix::sys::signal::{SigHandler, SigSet, Signal, kill, signal};
 use nix::unistd::Pid;
 
 use crate::host::platform::memory_file;
@@ -56,6 +56,9 @@ impl RunningEngine {
         }
         let prepare = move || {
             mask.thread_set_mask()?;
+            // Until it can act on it; it would die of it by default.
+            // SAFETY: no handler is installed, and the call is async-signal-safe.
+            unsafe { signal(Signal::SIGHUP, SigHandler::SigIgn) }?;
             // SAFETY: the socket is open until the parent returns from spawning, and so it is in this copy of it.
             let socket = unsafe { BorrowedFd::borrow_raw(number) };
             fcntl(socket, FcntlArg::F_SETFD(FdFlag::empty()))?;

@@ -66,6 +66,9 @@ impl Engine {
     pub fn keep_state(&self) {
         let config = self.config();
         let Some(path) = &config.state_path else { return };
+        if self.inner.state.get().is_some() {
+            return;
+        }
         let file = StateFile::new(path, &config.application);
         let (_, changes) = self.events().follow(None, Some(0));
         let may_write = match self.inner.past.is_there() {

@@ -7,7 +7,7 @@ mod signals;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, socket};
@@ -61,6 +61,16 @@ pub fn unbound_unix_socket() -> io::Result<OwnedFd> {
 /// As many waiting clients as the headers say that a listener may have.
 pub fn backlog() -> Backlog {
     Backlog::MAXCONN
+}
+
+/// Whether a socket that takes no clients is still somebody's cannot be seen.
+pub fn is_held(_: &Path) -> bool {
+    false
+}
+
+/// It is found out when the program is started.
+pub fn forbids_programs(_: &Path) -> bool {
+    false
 }
 
 /// There are no real-time signals to rely on.

@@ -144,6 +144,7 @@ async fn start(
         daemon: ProcessIdentity::of(std::process::id().cast_signed()),
         past: Past::default(),
         handovers: Vec::new(),
+        bootstrap: None,
     })
     .map_err(BeginError::Threads)?;
     let server = match listens.then(|| Server::bind(&engine, None)) {
