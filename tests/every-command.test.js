@@ -56,6 +56,7 @@ const table = [
   ["deploy --release-path two --release-id v2 --progress", 0, /"previousReleaseId": "v1"/],
   ["deploy --release-path broken --release-id v3", 1, /next: see with rollbridge logs --release v3 --process web/],
   ["status", 0, /"activeReleaseId": "v2"/],
+  ["ensure-daemon", 0, /"activeReleaseId": "v2"/],
   ["ps", 0, /^v2 +web +running/m],
   ["ps --json", 0, /"source": "v2"/],
   ["connections --release v2", 0, /^no connection is open$/m],
@@ -75,6 +76,8 @@ const table = [
   ["init --config starter.mjs", 0, /^wrote starter.mjs;/],
   ["completion bash", 0, /complete .*rollbridge/],
   ["stop --release-id v1", 0, /"activeReleaseId": null/],
+  ["upgrade", 0, /"previousVersion": "\d/],
+  ["upgrade --binary /bin/false", 1, /upgrade failed, the daemon goes on as it is/],
   ["dance", 2, /unrecognized subcommand 'dance'/],
   ["shutdown", 0, /"message": "shutdown"/],
   ["status", 3, /start one with rollbridge daemon/]
