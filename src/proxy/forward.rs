@@ -154,12 +154,11 @@ pub(super) async fn forward(
 
 /// Runs one try, until the release's connections are closed.
 async fn attempt(mut exchange: Exchange<'_>, target: &Target) -> (Try, Option<Final>) {
-    let mut closed = target.closed().waiting();
     std::future::poll_fn(|context| {
         let ended = match exchange.poll(context) {
             Poll::Ready(Ok(done)) => Try::Done(done),
             Poll::Ready(Err(failure)) => Try::Failed(failure),
-            Poll::Pending if closed.poll(context).is_ready() => Try::Closed,
+            Poll::Pending if target.closed().is_sent() => Try::Closed,
             Poll::Pending => return Poll::Pending,
         };
         Poll::Ready((ended, exchange.begun()))
