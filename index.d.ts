@@ -493,6 +493,10 @@ export type EventMessage =
   | "engine restarted"
   | "state file refused"
   | "state file not written"
+  | "log not written"
+  | "log written again"
+  | "log reopened"
+  | "log not reopened"
   | "shutdown starting"
   | "shutdown finished"
   | (string & {})

@@ -95,6 +95,7 @@ async function ensureDaemon(options = {}) {
   }
   await requireValidConfig(config)
   return runBinary(config, "ensure-daemon", [
+    "--json",
     ...option("--daemon-log-path", daemonLogPath),
     ...option("--daemon-pid-path", daemonPidPath),
     ...option("--daemon-runtime-path", daemonRuntimePath),

@@ -27,6 +27,12 @@ pub enum Milestone {
     ProxyAcceptingPaused { reason: String },
     #[serde(rename = "proxy accepting resumed")]
     ProxyAcceptingResumed {},
+    #[serde(rename = "upgrade starting")]
+    UpgradeStarting { version: String, to: String },
+    #[serde(rename = "daemon upgraded")]
+    DaemonUpgraded { version: String, engine_pid: u32 },
+    #[serde(rename = "upgrade failed")]
+    UpgradeFailed { reason: String },
     #[serde(rename = "control socket listening")]
     ControlSocketListening { path: String },
     #[serde(rename = "deploy starting")]
@@ -185,6 +191,14 @@ pub enum Milestone {
     },
     #[serde(rename = "state file not written")]
     StateFileNotWritten { path: String, reason: String },
+    #[serde(rename = "log not written")]
+    LogNotWritten { reason: String },
+    #[serde(rename = "log written again")]
+    LogWrittenAgain { lost_lines: u64, after_ms: u64 },
+    #[serde(rename = "log reopened")]
+    LogReopened { path: String },
+    #[serde(rename = "log not reopened")]
+    LogNotReopened { path: String, reason: String },
     #[serde(rename = "stray process found")]
     StrayProcessFound { pid: i32, start_ticks: u64 },
     #[serde(rename = "engine restarted")]

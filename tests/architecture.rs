@@ -258,6 +258,10 @@ fn only_control_turns_json_text_into_values_and_back() {
         "src/control/",
         // What keeper and engine tell each other.
         "src/keeper/message.rs",
+        // What a keeper leaves to the program that takes its place.
+        "src/keeper/replacement.rs",
+        // What a retired engine and the one that serves tell each other.
+        "src/keeper/handover.rs",
         // What one engine leaves to the next.
         "src/host/estate.rs",
         // The daemon's state on disk, a format of its own.
@@ -321,9 +325,12 @@ fn only_the_host_forks_signals_and_waits() {
 }
 
 #[test]
-fn only_the_addon_replaces_its_process() {
+fn only_the_addon_and_the_keeper_replace_their_process() {
     only_in(
-        &["src/node/become_binary.rs"],
+        &[
+            "src/node/become_binary.rs",
+            "src/host/platform/linux/replacing.rs",
+        ],
         "nothing else calls exec",
         |line| {
             ["execv", "execve", "execvp", "execvpe", "fexecve"]

@@ -56,6 +56,7 @@ const table = [
   ["deploy --release-path two --release-id v2 --progress", 0, /"previousReleaseId": "v1"/],
   ["deploy --release-path broken --release-id v3", 1, /next: see with rollbridge logs --release v3 --process web/],
   ["status", 0, /"activeReleaseId": "v2"/],
+  ["ensure-daemon", 0, /"activeReleaseId": "v2"/],
   ["ps", 0, /^v2 +web +running/m],
   ["ps --json", 0, /"source": "v2"/],
   ["connections --release v2", 0, /^no connection is open$/m],

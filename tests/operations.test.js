@@ -50,6 +50,7 @@ test("ensureDaemon passes its options on, and resolves to the status", async (t)
     "ensure-daemon",
     "--config",
     configPath,
+    "--json",
     "--daemon-log-path=log",
     "--daemon-pid-path=pid file",
     "--daemon-runtime-path=runtime",

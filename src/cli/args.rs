@@ -1,6 +1,7 @@
 //! The arguments of every command.
 
 mod beside;
+mod daemon;
 mod looking;
 
 use std::path::PathBuf;
@@ -12,6 +13,7 @@ use crate::daemon::check_id;
 pub(super) use beside::{
     CompletionOptions, DoctorOptions, PredeployCleanupOptions, RecoverOptions, ShellName, ValidateOptions,
 };
+pub(super) use daemon::{DaemonOptions, EngineOptions, EnsureOptions, KeeperOptions};
 pub(super) use looking::{ConnectionsOptions, EventsOptions, LogsOptions, PsOptions};
 
 /// Process supervisor and local traffic switcher for zero-downtime deploys.
@@ -28,13 +30,15 @@ pub(super) struct Arguments {
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Run the daemon in the foreground; its events are JSON lines on stdout.
-    Daemon,
+    Daemon(DaemonOptions),
     /// The part of the daemon that does the work; only the daemon itself starts it.
     #[command(hide = true)]
     Engine(EngineOptions),
     /// The part of a daemon inside Node that starts its processes; only that daemon itself starts it.
     #[command(hide = true)]
-    Keeper(EngineOptions),
+    Keeper(KeeperOptions),
+    /// Start a daemon in the background unless one answers; print its status.
+    EnsureDaemon(EnsureOptions),
     /// Start a release, check its health, switch traffic to it, and let the old one drain.
     Deploy(DeployOptions),
     /// Go back to the release that was active before, or to the one named.
@@ -51,6 +55,8 @@ pub(super) enum Command {
     Restart(RestartOptions),
     /// Stop every process and end the daemon.
     Shutdown,
+    /// Let another version of this program take over the running daemon; nothing is interrupted.
+    Upgrade(UpgradeOptions),
     /// Print the daemon's recent events.
     Events(EventsOptions),
     /// Print what processes wrote lately.
@@ -73,6 +79,7 @@ impl Command {
     /// How the result is wanted as JSON, where it would be text by itself.
     pub fn wanted_json(&self) -> Option<Json> {
         match self {
+            Command::EnsureDaemon(options) => options.json.then_some(Json::Indented),
             Command::Ps(options) if options.watch => options.json.then_some(Json::Lines),
             Command::Connections(options) => options.json.then_some(Json::Indented),
             Command::Ps(options) => options.json.then_some(Json::Indented),
@@ -104,13 +111,7 @@ fn release_id(id: &str) -> Result<String, String> {
 }
 
 #[derive(Debug, Args)]
-pub(super) struct EngineOptions {
-    /// The descriptor of the socket to the keeper.
-    #[arg(long, value_name = "DESCRIPTOR")]
-    pub socket: i32,
-}
-
-#[derive(Debug, Args)]
+#[command(mut_group("daemon_start", |group| group.requires("ensure_daemon")))]
 pub(super) struct DeployOptions {
     /// The folder of the prepared release.
     #[arg(long, value_name = "PATH")]
@@ -130,6 +131,11 @@ pub(super) struct DeployOptions {
     /// Print each step on stderr, also when it is not a terminal.
     #[arg(long)]
     pub progress: bool,
+    /// Start a daemon in the background first, unless one answers.
+    #[arg(long)]
+    pub ensure_daemon: bool,
+    #[command(flatten)]
+    pub daemon: EnsureOptions,
 }
 
 #[derive(Debug, Args)]
@@ -153,6 +159,13 @@ pub(super) struct RestartOptions {
     /// The processes of a policy: companion, singleton or service.
     #[arg(long, value_parser = ["companion", "singleton", "service"])]
     pub policy: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct UpgradeOptions {
+    /// The program that takes over; without it, the one that runs this command.
+    #[arg(long, value_name = "PATH")]
+    pub binary: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

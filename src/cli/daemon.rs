@@ -3,27 +3,33 @@
 use std::net::TcpListener;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::JoinHandle;
 
 use super::args::EngineOptions;
+use super::booting::{Booted, boot};
 use super::failure::Failure;
-use super::log_writer::LogWriter;
+use super::log_writer::{LogWriter, Reopening};
 use super::output;
 use crate::config::{self, Config, ConfigFile, Issue, Loaded};
 use crate::control::client::Client;
 use crate::control::server::Server;
 use crate::control::socket::is_live;
 use crate::daemon::{
-    ConfigSource, Engine, ResumeError, Start, listen, note_event, noted_config, noted_events,
+    ConfigSource, Engine, ResumeError, Retired, Start, listen, note_event, noted_config, noted_events,
+    rehearse,
 };
 use crate::error::{ErrorCode, plain};
 use crate::events::{Event, EventLog};
-use crate::host::ProcessIdentity;
+use crate::fail_point;
 use crate::host::platform::name_process;
+use crate::host::{Estate, PidFile, ProcessIdentity};
 use crate::keeper::{Inheritance, KeeperHost, inherited_socket};
 
 /// How long a daemon that is in our way may take to say who it is.
@@ -33,13 +39,46 @@ const INTRODUCTION: Duration = Duration::from_secs(2);
 const PROXY: &str = "proxy";
 const CONTROL: &str = "control";
 
-pub(super) async fn run(file: &ConfigFile, options: &EngineOptions) -> Result<(), Failure> {
+/// Runs the engine to its end; it serves what is in flight to the end also where another program takes over.
+pub(super) fn run(config: Option<&Path>, options: &EngineOptions) -> ExitCode {
+    let lived = super::runtime().and_then(|runtime| {
+        let lived = runtime.block_on(async { live(&super::locate(config)?, options).await });
+        match &lived {
+            // What still stands in it is another engine's by now: it must neither go on nor be tidied up.
+            Ok(Some(_)) => std::mem::forget(runtime),
+            // A file system call that hangs must not keep a finished engine from ending.
+            _ => runtime.shutdown_background(),
+        }
+        lived
+    });
+    let ended = lived.and_then(|retired| match retired {
+        None => Ok(()),
+        Some(retired) => {
+            let handed_over = super::runtime()?.block_on(retired.hand_over());
+            handed_over.map_err(|error| {
+                Failure::internal(format!("cannot hand over connections: {}", plain(&error)))
+            })
+        }
+    });
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.tell(None),
+    }
+}
+
+/// Whether an engine of this program could go on from such notes.
+fn understands(notes: &Estate) -> Result<(), String> {
+    fail_point::taking_over("rehearsing");
+    rehearse(notes).map_err(|error| error.to_string())
+}
+
+async fn live(file: &ConfigFile, options: &EngineOptions) -> Result<Option<Retired>, Failure> {
     // It was started by another name, which would stand in every list of processes.
     name_process(c"rollbridge");
     // Before anything else is opened, so that the number still means what the keeper said.
     let keeper = nix::unistd::getppid().as_raw();
-    let connected =
-        inherited_socket(options.socket).and_then(|socket| KeeperHost::connect(socket, Some(keeper)));
+    let connected = inherited_socket(options.socket)
+        .and_then(|socket| KeeperHost::connect(socket, Some(keeper), understands));
     let (host, mut left) = connected.map_err(|error| {
         let reason = plain(&error);
         Failure::internal(format!(
@@ -47,12 +86,23 @@ pub(super) async fn run(file: &ConfigFile, options: &EngineOptions) -> Result<()
         ))
     })?;
     let host = Arc::new(host);
+    // From here on no signal ends the daemon halfway.
+    let mut signals = Signals::listen()
+        .map_err(|error| Failure::internal(format!("cannot listen for signals: {error}")))?;
     let noted = noted_config(&left.estate).map_err(ResumeError::from)?;
     let (config, listener) = match (noted, left.listeners.remove(PROXY)) {
         // Nothing is evaluated again: this is the engine after another.
         (Some(config), Some(listener)) => (config, TcpListener::from(listener)),
         _ => {
-            let Loaded { config, warnings, .. } = config::load(file).await?;
+            let loaded = tokio::select! {
+                loaded = config::load(file) => loaded,
+                // Nothing is there yet that would have to be stopped.
+                () = signals.end() => {
+                    host.farewell().await;
+                    return Ok(None);
+                }
+            };
+            let Loaded { config, warnings, .. } = loaded?;
             warnings.iter().for_each(tell_warning);
             refuse_if_live(&config).await?;
             let listener = listen(&config).map_err(|error| Failure::internal(error.to_string()))?;
@@ -61,7 +111,7 @@ pub(super) async fn run(file: &ConfigFile, options: &EngineOptions) -> Result<()
     };
     let held = listener.as_fd().try_clone_to_owned();
     host.hold(PROXY, held.map_err(|error| cannot_hold(&error))?);
-    let log = LogWriter::start(host.clone())
+    let mut log = LogWriter::start(host.clone(), options.daemon.log().as_ref())
         .map_err(|error| Failure::internal(format!("cannot start the log writer: {error}")))?;
     let noted = noted_events(&left.estate).map_err(ResumeError::from)?;
     log.go_on(&left.estate, &noted);
@@ -72,19 +122,39 @@ pub(super) async fn run(file: &ConfigFile, options: &EngineOptions) -> Result<()
             print(event);
         }
     };
+    let events = Arc::new(EventLog::resume(noted, sink));
+    log.report_to(events.clone());
+    let options = &options.daemon;
     let start = Start {
         config,
         source: ConfigSource::File(file.clone()),
         listener,
         host: host.clone(),
-        events: Arc::new(EventLog::resume(noted, sink)),
+        events,
         environment: std::env::vars_os().collect(),
         daemon: ProcessIdentity::of(keeper),
-        past: left.past,
+        past: left.past.clone(),
+        handovers: left.take_handovers(),
+        bootstrap: options.bootstrap(),
     };
-    let served = serve(start, left, host).await;
+    let outside = Outside {
+        log: options.log().map(|file| log.reopening(file)),
+        pid_file: options.pid_file(keeper),
+    };
+    let served = serve(start, left, host.clone(), signals, outside).await;
     log.finish().await;
-    served
+    match served? {
+        Served::ToTheEnd => Ok(None),
+        Served::UntilUpgraded(engine) => Ok(engine.retire(&host).await),
+    }
+}
+
+/// How the service of an engine ended.
+enum Served {
+    /// The daemon ends.
+    ToTheEnd,
+    /// Another program takes over.
+    UntilUpgraded(Engine),
 }
 
 /// Ends this engine as a crash would: whatever it tidied up on its way would end the processes it has taken over.
@@ -100,13 +170,41 @@ fn cannot_hold(error: &std::io::Error) -> Failure {
     ))
 }
 
-async fn serve(start: Start, mut left: Inheritance, host: Arc<KeeperHost>) -> Result<(), Failure> {
-    // First of all: from here on no signal ends the daemon halfway.
-    let signals = Signals::listen()
-        .map_err(|error| Failure::internal(format!("cannot listen for signals: {error}")))?;
+/// What of a daemon its operator meets beside its sockets.
+struct Outside {
+    log: Option<Reopening>,
+    pid_file: Option<PidFile>,
+}
+
+async fn serve(
+    start: Start,
+    mut left: Inheritance,
+    host: Arc<KeeperHost>,
+    signals: Signals,
+    outside: Outside,
+) -> Result<Served, Failure> {
+    if left.past.is_there() {
+        fail_point::taking_over("taking over");
+    }
+    let Outside { log, pid_file } = outside;
     let control = left.listeners.remove(CONTROL).map(UnixListener::from);
-    let resumed = left.past.ends > 0;
+    let resumed = left.past.is_there();
+    let bootstrap = start.bootstrap.clone().filter(|_| !resumed);
     let engine = Engine::resume(start, left.estate, |error| give_up(error.into()))?;
+    let signals = tokio::spawn(signals.obey(engine.clone(), log));
+    let keeper_lost = {
+        let (engine, host) = (engine.clone(), host.clone());
+        tokio::spawn(async move {
+            host.lost().await;
+            engine.shutdown().await;
+        })
+    };
+    if let Some(release) = bootstrap {
+        match boot(&engine, &release).await? {
+            Booted::Serves => {}
+            Booted::WasEnded => return end(&host, &keeper_lost).await,
+        }
+    }
     let server = match Server::bind(&engine, control) {
         Ok(server) => server,
         // The next one may do better.
@@ -121,21 +219,33 @@ async fn serve(start: Start, mut left: Inheritance, host: Arc<KeeperHost>) -> Re
         Err(error) if resumed => give_up(cannot_hold(&error)),
         Err(error) => return Err(cannot_hold(&error)),
     }
+    if let Some(pid_file) = pid_file.as_ref().filter(|_| !resumed)
+        && let Err(error) = pid_file.write()
+    {
+        engine.shutdown().await;
+        server.serve(engine).await;
+        return Err(Failure::internal(error.to_string()));
+    }
     host.ready();
-    let signals = tokio::spawn(signals.shut_down(engine.clone()));
-    let keeper_lost = {
-        let (engine, host) = (engine.clone(), host.clone());
-        tokio::spawn(async move {
-            host.lost().await;
-            engine.shutdown().await;
-        })
-    };
-    server.serve(engine).await;
+    server.serve(engine.clone()).await;
+    if engine.is_retiring() {
+        signals.abort();
+        keeper_lost.abort();
+        return Ok(Served::UntilUpgraded(engine));
+    }
+    if let Some(pid_file) = pid_file {
+        pid_file.remove();
+    }
     signals.abort();
+    end(&host, &keeper_lost).await
+}
+
+/// The last word to the keeper, unless that is what has ended.
+async fn end(host: &KeeperHost, keeper_lost: &JoinHandle<()>) -> Result<Served, Failure> {
     match keeper_lost.is_finished() {
         false => {
             host.farewell().await;
-            Ok(())
+            Ok(Served::ToTheEnd)
         }
         true => Err(Failure::internal(
             "the keeper process of the daemon has ended, so its processes were stopped; start the daemon again"
@@ -160,14 +270,27 @@ impl Signals {
         })
     }
 
-    /// SIGTERM and SIGINT begin a shutdown; any more of them change nothing. SIGHUP is ignored: a terminal that goes
-    /// away does not end the daemon.
-    async fn shut_down(mut self, engine: Engine) {
+    /// Somebody wants the daemon to end.
+    async fn end(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+
+    /// SIGTERM and SIGINT begin a shutdown; any more of them change nothing. SIGHUP opens the log again, if it has a file of
+    /// its own, and is ignored otherwise: a terminal that goes away does not end the daemon.
+    async fn obey(mut self, engine: Engine, log: Option<Reopening>) {
         loop {
             tokio::select! {
                 _ = self.terminate.recv() => {}
                 _ = self.interrupt.recv() => {}
-                _ = self.hang_up.recv() => continue,
+                _ = self.hang_up.recv() => {
+                    if let Some(log) = &log {
+                        engine.events().record(log.clone().reopen().await);
+                    }
+                    continue;
+                }
             }
             let engine = engine.clone();
             tokio::spawn(async move { engine.shutdown().await });
@@ -175,7 +298,7 @@ impl Signals {
     }
 }
 
-fn tell_warning(warning: &Issue) {
+pub(super) fn tell_warning(warning: &Issue) {
     output::tell(&format!("warning: {}; {}", warning.message, warning.fix));
 }
 

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::args::DeployOptions;
 use super::failure::Failure;
-use super::{output, progress};
+use super::{ensure_daemon, output, progress};
 use crate::config::ConfigFile;
 use crate::error::{ErrorCode, plain};
 
@@ -28,6 +28,9 @@ pub(super) async fn run(file: &ConfigFile, options: &DeployOptions) -> Result<()
         "waitDrained": options.wait_drained,
         "progress": progress::is_wanted(options.progress),
     });
+    if options.ensure_daemon {
+        ensure_daemon::ensure(file, &options.daemon).await?;
+    }
     let mut client = super::connect(file).await?;
     let answer = progress::ask(&mut client, request).await?;
     output::print_json(&answer)?;

@@ -54,6 +54,12 @@ impl Failure {
         self
     }
 
+    /// Says something else to do about it.
+    pub fn with_next_step(mut self, next_step: &str) -> Failure {
+        self.next_step = Some(next_step.to_owned());
+        self
+    }
+
     /// The daemon's error line.
     pub fn from_daemon(line: &Line) -> Failure {
         let text = |field: &str| line.get(field).and_then(Value::as_str).map(str::to_owned);

@@ -4,21 +4,34 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
 
+use super::args::DaemonOptions;
 use super::failure::Failure;
 use crate::error::plain;
-use crate::keeper::{EngineEnd, inherited_socket, keep_attached, keep_engine};
+use crate::host::LogFile;
+use crate::keeper::{EngineEnd, inherited_socket, keep_attached, keep_engine, left_by_the_program_before};
 
 /// Runs until the engine has ended, and ends as it did.
-pub(super) fn run(config: Option<&Path>) -> ExitCode {
+pub(super) fn run(config: Option<&Path>, options: &DaemonOptions) -> ExitCode {
     let arguments = |socket: i32| {
         let socket = socket.to_string();
         let mut arguments: Vec<OsString> = ["engine", "--socket", &socket].map(OsString::from).to_vec();
         if let Some(config) = config {
             arguments.extend(["--config".into(), config.into()]);
         }
+        arguments.extend(options.to_arguments());
         arguments
     };
-    match keep_engine(arguments) {
+    let log = options.log();
+    // Also what goes wrong from here on is for the log.
+    if let Some(Err(error)) = log.as_ref().map(LogFile::take_output) {
+        return Failure::internal(error.to_string()).tell(None);
+    }
+    let ended = keep_engine(arguments, log, left_by_the_program_before());
+    if let Some(pid_file) = options.pid_file(std::process::id().cast_signed()) {
+        // An engine that was killed has not done it.
+        pid_file.remove();
+    }
+    match ended {
         Ok(EngineEnd::Exited(status)) => ExitCode::from(status),
         Ok(EngineEnd::Killed(signal)) => Failure::internal(format!(
             "the engine of the daemon was ended by signal {signal}, and its processes were stopped; start the daemon again"

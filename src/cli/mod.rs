@@ -3,17 +3,20 @@
 //! Results go to stdout, everything else to stderr. Exit statuses: 0 done, 1 failed, 2 usage, 3 no daemon, 4 unknown.
 
 mod args;
+mod booting;
 mod completion;
 mod connections;
 mod daemon;
 mod deploy;
 mod doctor;
+mod ensure_daemon;
 mod events;
 mod failure;
 mod figures;
 mod follow;
 mod init;
 mod keeper;
+mod log_output;
 mod log_writer;
 mod logs;
 mod next_step;
@@ -29,6 +32,7 @@ mod status;
 mod stop;
 mod style;
 mod table;
+mod upgrade;
 mod validate;
 
 use std::ffi::OsString;
@@ -37,6 +41,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use serde_json::json;
+use tokio::runtime::Runtime;
 
 use crate::config::{self, ConfigFile, Loaded};
 use crate::control::client::{Client, Line};
@@ -54,16 +59,19 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(u8::try_from(wrong.exit_code()).unwrap_or(2));
         }
     };
-    if matches!(arguments.command, Command::Daemon) {
+    if let Command::Daemon(options) = &arguments.command {
         // Before there is a runtime: the keeper has one thread.
-        return keeper::run(arguments.config.as_deref());
+        return keeper::run(arguments.config.as_deref(), options);
     }
     if let Command::Keeper(options) = &arguments.command {
         return keeper::run_attached(options.socket);
     }
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+    if let Command::Engine(options) = &arguments.command {
+        return daemon::run(arguments.config.as_deref(), options);
+    }
+    let runtime = match runtime() {
         Ok(runtime) => runtime,
-        Err(error) => return Failure::internal(format!("cannot start the runtime: {error}")).tell(None),
+        Err(failure) => return failure.tell(None),
     };
     let outcome = runtime.block_on(execute(&arguments));
     // A file system call that hangs must not keep a finished command from ending.
@@ -72,6 +80,11 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(status) => status,
         Err(failure) => failure.tell(arguments.command.wanted_json()),
     }
+}
+
+fn runtime() -> Result<Runtime, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|error| Failure::internal(format!("cannot start the runtime: {error}")))
 }
 
 async fn execute(arguments: &Arguments) -> Result<ExitCode, Failure> {
@@ -83,8 +96,10 @@ async fn execute(arguments: &Arguments) -> Result<ExitCode, Failure> {
     }
     let file = locate(arguments.config.as_deref())?;
     let done = match &arguments.command {
-        Command::Daemon | Command::Keeper(_) => unreachable!("a keeper has no runtime"),
-        Command::Engine(options) => daemon::run(&file, options).await,
+        Command::Daemon(_) | Command::Engine(_) | Command::Keeper(_) => {
+            unreachable!("these have runtimes of their own")
+        }
+        Command::EnsureDaemon(options) => ensure_daemon::run(&file, options).await,
         Command::Deploy(options) => deploy::run(&file, options).await,
         Command::Rollback(options) => rollback::run(&file, options).await,
         Command::Restart(options) => restart::run(&file, options).await,
@@ -93,6 +108,7 @@ async fn execute(arguments: &Arguments) -> Result<ExitCode, Failure> {
         Command::Ps(options) => ps::run(&file, options).await,
         Command::Stop(options) => stop::run(&file, options).await,
         Command::Shutdown => shutdown::run(&file).await,
+        Command::Upgrade(options) => upgrade::run(&file, options).await,
         Command::Events(options) => events::run(&file, options).await,
         Command::Logs(options) => logs::run(&file, options).await,
         Command::PredeployCleanup(options) => predeploy_cleanup::run(&file, options).await,

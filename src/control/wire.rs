@@ -5,10 +5,10 @@ use serde_json::{Map, Value, json};
 use crate::clock::Timestamp;
 use crate::daemon::state::Record;
 use crate::daemon::status::{ProcessStatus, ReleaseStatus};
-use crate::daemon::{Deployed, EngineError, FollowedLine, ProcessLogs, ReleaseConnection, Status};
+use crate::daemon::{Bootstrap, Deployed, EngineError, FollowedLine, ProcessLogs, ReleaseConnection, Status};
 use crate::error::ErrorCode;
 use crate::events::Event;
-use crate::host::{Exit, Resident};
+use crate::host::{Exit, RUNTIME_FORMAT, Resident, RuntimeCopy};
 use crate::process::LogLine;
 use crate::release::{Detail, Step};
 
@@ -89,6 +89,14 @@ pub fn draining(previous: &str) -> Map<String, Value> {
     }))
 }
 
+/// The answer for whoever waits until the previous release has drained, when the daemon is upgraded meanwhile.
+pub fn not_waited(previous: &str) -> Map<String, Value> {
+    let message = format!(
+        "the deploy is done, but the daemon was upgraded before {previous} had drained; rollbridge ps tells when it has"
+    );
+    error(ErrorCode::ShuttingDown, &message)
+}
+
 /// An event as `events` lists it and as the daemon logs it.
 pub fn event(event: &Event) -> Value {
     let mut line = object(json!({ "seq": event.seq, "at": event.at.to_rfc3339() }));
@@ -134,8 +142,8 @@ pub fn status(status: &Status) -> Value {
             "port": status.proxy.port(),
             "upstreamHost": status.upstream_host,
         },
-        "daemonRuntime": null,
-        "bootstrap": null,
+        "daemonRuntime": status.runtime.as_ref().map(runtime),
+        "bootstrap": status.bootstrap.as_ref().map(bootstrap),
         "engine": {
             "pid": status.engine.pid,
             "restarts": status.engine.restarts,
@@ -146,6 +154,24 @@ pub fn status(status: &Status) -> Value {
         "releases": status.releases.iter().map(release).collect::<Vec<_>>(),
         "services": status.services.iter().map(standing).collect::<Vec<_>>(),
         "singletons": status.singletons.iter().map(standing).collect::<Vec<_>>(),
+    })
+}
+
+fn runtime(copy: &RuntimeCopy) -> Value {
+    json!({
+        "format": RUNTIME_FORMAT,
+        "version": env!("CARGO_PKG_VERSION"),
+        "digest": copy.digest,
+        "path": copy.path.display().to_string(),
+    })
+}
+
+fn bootstrap(bootstrap: &Bootstrap) -> Value {
+    json!({
+        "releaseId": bootstrap.release_id,
+        "releasePath": bootstrap.release_path.display().to_string(),
+        "revision": bootstrap.revision,
+        "attestation": bootstrap.attestation,
     })
 }
 

@@ -2,17 +2,20 @@
 //!
 //! It never parses bytes: `control` speaks to clients, `proxy` to traffic, `host` to processes.
 
+mod bootstrap;
 mod connections;
 mod deploy;
 mod drain;
 mod error;
 mod follow_logs;
+mod handover;
 mod listening;
 mod logs;
 mod noting;
 mod request;
 mod restart;
 mod resuming;
+mod retiring;
 mod rollback;
 mod sequence;
 mod settings;
@@ -23,11 +26,14 @@ pub mod state;
 pub mod status;
 mod stop;
 mod strays;
+mod succeeding;
 mod turn;
+mod upgrade;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::net::TcpListener;
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tokio::sync::watch;
@@ -35,12 +41,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::events::{EventLog, Milestone};
-use crate::host::{Exit, ProcessHost, ProcessIdentity};
-use crate::keeper::Past;
+use crate::host::{Exit, ProcessHost, ProcessIdentity, RuntimeCopy};
+use crate::keeper::{Past, Upgrade};
 use crate::proxy::{Accepting, Proxy};
 use crate::release::ports::PortBook;
 use crate::release::{Release, ReleaseKey};
 
+pub use bootstrap::{Bootstrap, check_attestation, check_normalised, check_revision};
 pub use connections::{ConnectionsRequest, ReleaseConnection};
 pub use deploy::{Deployed, Outgoing};
 pub use error::{DeployFailure, EngineError};
@@ -50,13 +57,18 @@ pub use logs::{LogsRequest, ProcessLogs, Since};
 pub use noting::{note_event, noted_config, noted_events};
 pub use request::{DeployRequest, RollbackRequest, check_id, pin};
 pub use restart::RestartRequest;
-pub use resuming::ResumeError;
+pub use resuming::{ResumeError, rehearse};
+pub use retiring::Retired;
 pub use source::{ConfigSource, HandedConfig};
 pub use status::Status;
+pub use succeeding::HandedClient;
+pub use upgrade::UpgradeRequest;
 
+use retiring::Retirement;
 use standing::Standing;
 use state::{Keeping, Record};
-use turn::Turn;
+use succeeding::HandedClients;
+use turn::{Held, Turn};
 
 /// What the engine is started with.
 pub struct Start {
@@ -76,6 +88,10 @@ pub struct Start {
     pub daemon: Option<ProcessIdentity>,
     /// What became of the engines before this one.
     pub past: Past,
+    /// Sockets through which engines before this one hand over their connections, by the names they are held by.
+    pub handovers: Vec<(String, OwnedFd)>,
+    /// The release that this daemon was told to begin with.
+    pub bootstrap: Option<Bootstrap>,
 }
 
 /// The running engine; clones are handles on the same one.
@@ -100,6 +116,15 @@ struct Inner {
     orphans: Mutex<Vec<Record>>,
     daemon: Option<ProcessIdentity>,
     past: Past,
+    /// Cancelled when this engine makes way for another program.
+    retiring: CancellationToken,
+    /// How it does, from then on.
+    retirement: Mutex<Option<Retirement>>,
+    /// Clients of engines before this one that wait for an answer.
+    handed_clients: HandedClients,
+    bootstrap: Option<Bootstrap>,
+    /// The copy of the program that this process runs from.
+    runtime: Option<RuntimeCopy>,
     /// Cancelled when the shutdown begins.
     closing: CancellationToken,
     /// True once nothing runs any more.
@@ -183,18 +208,27 @@ impl Engine {
             environment,
             daemon,
             past,
+            handovers,
+            bootstrap,
         } = start;
         let route = book.active().map(|release| release.route().clone());
         let proxy = Proxy::start(listener, settings::of(&config), route)?;
         let address = proxy.local_address();
-        events.record(match past.ends {
-            0 => Milestone::ProxyListening {
+        events.record(match &past.upgrade {
+            None if past.ends == 0 => Milestone::ProxyListening {
                 host: address.ip().to_string(),
                 port: address.port(),
             },
-            restarts => Milestone::EngineRestarted {
+            Some(Upgrade::Succeeded) => Milestone::DaemonUpgraded {
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                engine_pid: std::process::id(),
+            },
+            Some(Upgrade::Failed(reason)) => Milestone::UpgradeFailed {
+                reason: reason.clone(),
+            },
+            None => Milestone::EngineRestarted {
                 pid: std::process::id(),
-                restarts,
+                restarts: past.ends,
                 exit_code: past.last.and_then(Exit::code),
                 exit_signal: past.last.and_then(Exit::signal_name),
                 absent_ms: past.absent_ms,
@@ -221,6 +255,11 @@ impl Engine {
             orphans: Mutex::default(),
             daemon,
             past,
+            retiring: CancellationToken::new(),
+            retirement: Mutex::default(),
+            handed_clients: HandedClients::default(),
+            bootstrap,
+            runtime: RuntimeCopy::of_this_program(),
             closing: CancellationToken::new(),
             closed: watch::channel(false).0,
         };
@@ -229,6 +268,7 @@ impl Engine {
         };
         engine.note_book(&engine.book());
         engine.watch_strays();
+        engine.succeed(handovers);
         Ok(engine)
     }
 
@@ -247,6 +287,25 @@ impl Engine {
         self.inner.proxy.configure(settings::of(config));
     }
 
+    /// Waits for the turn; but not while this engine makes way for another one, whom the client should ask.
+    async fn wait_for_turn(&self, description: &str, release_id: Option<&str>) -> Result<Held, EngineError> {
+        tokio::select! {
+            biased;
+            () = self.retiring() => Err(EngineError::Upgrading),
+            held = self.inner.turn.wait(description, release_id) => Ok(held),
+        }
+    }
+
+    /// Waits until this engine makes way for another program.
+    pub async fn retiring(&self) {
+        self.inner.retiring.cancelled().await;
+    }
+
+    /// Whether this engine makes way for another program.
+    pub fn is_retiring(&self) -> bool {
+        self.inner.retiring.is_cancelled()
+    }
+
     fn refuse_when_closing(&self, what: &'static str) -> Result<(), EngineError> {
         match self.inner.closing.is_cancelled() {
             true => Err(EngineError::ShuttingDown(what)),
@@ -257,6 +316,11 @@ impl Engine {
     /// Where the milestones go.
     pub fn events(&self) -> &Arc<EventLog> {
         &self.inner.events
+    }
+
+    /// Whether a shutdown has begun.
+    pub fn is_closing(&self) -> bool {
+        self.inner.closing.is_cancelled()
     }
 
     /// Waits until a shutdown begins.

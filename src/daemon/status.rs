@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use super::Engine;
 use super::state::Record;
-use crate::host::{BoxFuture, ChildId, Exit, Usage};
+use super::{Bootstrap, Engine};
+use crate::host::{BoxFuture, ChildId, Exit, RuntimeCopy, Usage};
 use crate::process::{self, Identity, LogLine, ManagedProcess};
 use crate::release::Release;
 use crate::release::lifecycle::Life;
@@ -24,6 +24,10 @@ pub struct Status {
     pub proxy: SocketAddr,
     /// The host part of where it forwards to.
     pub upstream_host: String,
+    /// The copy of the program that the daemon runs from; none where it runs in place.
+    pub runtime: Option<RuntimeCopy>,
+    /// The release that the daemon was told to begin with.
+    pub bootstrap: Option<Bootstrap>,
     /// The engines of this daemon.
     pub engine: EngineStatus,
     /// What an earlier daemon left over and is still alive.
@@ -124,6 +128,8 @@ impl Engine {
             control_path: config.control.path.clone(),
             proxy: self.inner.proxy.local_address(),
             upstream_host: config.proxy.upstream_host.clone(),
+            runtime: self.inner.runtime.clone(),
+            bootstrap: self.inner.bootstrap.clone(),
             engine: EngineStatus {
                 pid: std::process::id(),
                 restarts: self.inner.past.ends,

@@ -3,6 +3,7 @@
 //! This room never decides anything: it restarts nothing and stops nothing by itself.
 
 mod census;
+mod detached;
 mod estate;
 mod identity;
 pub mod kin;
@@ -11,12 +12,16 @@ pub mod legacy;
 mod members;
 mod orphan;
 mod output;
+mod own_file;
 pub mod platform;
+mod private_folder;
+mod runtime_copy;
 
 use std::ffi::OsString;
 use std::fmt;
 use std::future::Future;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::pin::Pin;
 
@@ -30,13 +35,16 @@ use crate::config::os_text;
 use crate::error::plain;
 
 pub use census::{Census, Depth, Resident, Usage};
+pub use detached::Detached;
 pub use estate::{Estate, Heir, Unreadable, note_of};
 pub use identity::ProcessIdentity;
 pub use launch::{Launched, launch};
 pub use members::Kinship;
 pub use orphan::Orphan;
 pub use output::{CUT_MARK, LONGEST_LINE_BYTES, Log, LogLine, Ring, Writer};
-pub use platform::{Listener, listeners};
+pub use own_file::{LogFile, OwnFileError, PidFile};
+pub use platform::{Listener, is_held, listeners};
+pub use runtime_copy::{RUNTIME_FORMAT, RuntimeCopy, RuntimeError, runtime_folders};
 
 /// What to start: `/bin/sh -c <command>` in a session and process group of its own.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
@@ -246,6 +254,29 @@ pub trait ProcessHost: fmt::Debug + Send + Sync {
 
     /// Waits until all notes so far are safe from the end of this engine.
     fn settled(&self) -> BoxFuture<'static, ()>;
+
+    /// Has an engine of another program stand ready beside this one, to take over once this one retires: its version, or
+    /// why there is none.
+    fn prepare_successor(&self, program: OwnedFd) -> BoxFuture<'static, Result<String, String>> {
+        drop(program);
+        Box::pin(async { Err("this engine cannot be replaced while it runs".to_owned()) })
+    }
+
+    /// Waits until it is known whether whoever holds the processes is of the same program as this engine, after it has
+    /// taken over from another one; why not, if so.
+    fn replaced(&self) -> BoxFuture<'static, Result<(), String>> {
+        Box::pin(async { Ok(()) })
+    }
+
+    /// Says whether this process is an engine that has retired: no stray.
+    fn know_retired(&self, pid: i32, is_one: bool) {
+        let _ = (pid, is_one);
+    }
+
+    /// Says that what is held for this engine under `name` is done with.
+    fn let_go(&self, name: String) {
+        drop(name);
+    }
 
     /// Sends a signal to every live member of the child, and has those that are halted (SIGSTOP) go on, since they
     /// could not act on it otherwise. No member left is no error.

@@ -2,6 +2,7 @@
 //! here prints.
 
 pub mod doctor;
+pub mod ensure_daemon;
 pub mod init;
 mod introduction;
 pub mod predeploy_cleanup;

@@ -16,6 +16,7 @@ mod cleanup;
 mod connections;
 mod deploying;
 mod doctor;
+mod ensuring;
 mod exit_codes;
 mod following;
 mod ps;

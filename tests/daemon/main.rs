@@ -3,6 +3,7 @@
 //! What runs is looked up in /proc.
 #![cfg(target_os = "linux")]
 
+mod booting;
 mod crashing;
 mod crossing;
 mod deploying;
@@ -11,6 +12,7 @@ mod engine;
 mod environment;
 mod failing;
 mod load;
+mod log_file;
 mod logging;
 mod payload;
 mod process_matrix;
@@ -33,3 +35,4 @@ mod stopping;
 mod strangers;
 mod support;
 mod unstartable;
+mod upgrading;

@@ -2,25 +2,30 @@
 #![allow(unsafe_code, reason = "these calls of the system have no safe wrapper")]
 
 mod everything;
+mod held_socket;
 mod listeners;
 mod members;
+mod replacing;
 mod stat;
 mod thrift;
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use nix::libc;
-use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, socket};
+use nix::sys::statvfs::{FsFlags, statvfs};
 
 pub(in crate::host) use everything::everything_running;
+pub use held_socket::is_held;
 pub use listeners::listeners;
 pub(in crate::host) use members::{birth, command_line, is_same, proves_itself, survey, token};
+pub use replacing::{go_on_as, maker, memory_file, packet_sockets, path_of};
 pub use thrift::let_go_of_code;
 
 /// Signals that are read from a descriptor instead of ending the process. They stay blocked, and so they are in whatever
@@ -38,6 +43,12 @@ impl Signals {
         caught.iter().for_each(|signal| signals.add(*signal));
         let before = SigSet::thread_get_mask()?;
         signals.thread_block()?;
+        if caught.contains(&Signal::SIGHUP) {
+            // Whoever started it with SIGHUP ignored, as nohup does, meant a terminal that goes away; an ignored signal would
+            // never arrive here.
+            // SAFETY: the default is no handler, and the signal is blocked.
+            unsafe { signal(Signal::SIGHUP, SigHandler::SigDfl) }?;
+        }
         let arrived = SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
         Ok(Signals { arrived, before })
     }
@@ -107,6 +118,11 @@ pub fn close_on_exec(first: u32) -> bool {
         )
     };
     marked == 0
+}
+
+/// Whether no program may be started from this folder (its file system is mounted noexec).
+pub fn forbids_programs(folder: &Path) -> bool {
+    statvfs(folder).is_ok_and(|found| found.flags().contains(FsFlags::ST_NOEXEC))
 }
 
 /// A Unix socket that no started program inherits and that never blocks.

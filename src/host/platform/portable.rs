@@ -1,12 +1,13 @@
 //! Every other Unix: processes are known from `ps`, signals come through a pipe, and what has no equal is left out.
 
 mod processes;
+mod replacing;
 mod signals;
 
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, socket};
@@ -16,6 +17,7 @@ use super::Listener;
 pub(in crate::host) use processes::{
     birth, command_line, everything_running, is_same, owner, proves_itself, survey,
 };
+pub use replacing::{go_on_as, maker, memory_file, packet_sockets, path_of};
 pub use signals::Signals;
 
 /// Nobody but the system adopts orphans here, so a grandchild that leaves session and group is lost from sight.
@@ -59,6 +61,16 @@ pub fn unbound_unix_socket() -> io::Result<OwnedFd> {
 /// As many waiting clients as the headers say that a listener may have.
 pub fn backlog() -> Backlog {
     Backlog::MAXCONN
+}
+
+/// Whether a socket that takes no clients is still somebody's cannot be seen.
+pub fn is_held(_: &Path) -> bool {
+    false
+}
+
+/// It is found out when the program is started.
+pub fn forbids_programs(_: &Path) -> bool {
+    false
 }
 
 /// There are no real-time signals to rely on.

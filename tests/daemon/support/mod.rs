@@ -2,11 +2,14 @@
 
 mod client;
 mod daemon;
+#[allow(dead_code, reason = "for the tests of the command line")]
+mod detached;
 mod living;
 mod operations;
 mod patience;
 mod ports;
 mod process;
+mod requirement;
 mod setup;
 mod story;
 mod traffic;
@@ -14,10 +17,13 @@ mod wire;
 
 pub use client::Client;
 pub use daemon::Daemon;
+#[allow(unused_imports, reason = "for the tests of the command line")]
+pub use detached::Detached;
 pub use living::{is_alive, send};
 pub use operations::{has_said, pid};
 pub use patience::{PATIENCE, wait_for, wait_until};
 pub use process::Process;
+pub use requirement::can_mount;
 #[allow(unused_imports, reason = "for the tests of the command line")]
 pub use setup::{Setup, rollbridge};
 pub use story::{position, told};

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::daemon::Daemon;
+use super::detached::Detached;
 use super::ports::{PortBlock, SIZE};
 use super::process::Process;
 
@@ -17,8 +18,11 @@ pub struct Setup {
     folder: TempDir,
     config: Value,
     environment: Vec<(String, String)>,
+    arguments: Vec<String>,
     ports: PortBlock,
     ignored_signal: Option<&'static str>,
+    program: PathBuf,
+    small_disk: Option<&'static str>,
 }
 
 impl Setup {
@@ -38,8 +42,11 @@ impl Setup {
                 "processes": [],
             }),
             environment: Vec::new(),
+            arguments: Vec::new(),
             ports: PortBlock::claim(),
             ignored_signal: None,
+            program: env!("CARGO_BIN_EXE_rollbridge").into(),
+            small_disk: None,
         }
     }
 
@@ -87,9 +94,28 @@ impl Setup {
         self
     }
 
+    /// Further arguments of the daemon.
+    pub fn arguments<'a>(mut self, arguments: impl IntoIterator<Item = &'a str>) -> Setup {
+        self.arguments.extend(arguments.into_iter().map(str::to_owned));
+        self
+    }
+
     /// The daemon is started by somebody who ignores this signal, as `nohup` does.
     pub fn ignoring(mut self, signal: &'static str) -> Setup {
         self.ignored_signal = Some(signal);
+        self
+    }
+
+    /// The daemon is started from this file.
+    pub fn started_by(mut self, program: &Path) -> Setup {
+        self.program = program.to_owned();
+        self
+    }
+
+    /// The daemon sees a disk of 64 KiB in this folder of the setup's; see [`super::can_mount`].
+    pub fn small_disk(mut self, folder: &'static str) -> Setup {
+        std::fs::create_dir(self.folder().join(folder)).expect("a folder for the disk");
+        self.small_disk = Some(folder);
         self
     }
 
@@ -112,6 +138,18 @@ impl Setup {
         self.folder().join("tmp/control.sock")
     }
 
+    /// Only the folder with the config: whatever runs there is started by commands.
+    #[allow(dead_code, reason = "for the tests of the command line")]
+    pub fn detached(self) -> Detached {
+        self.write_config();
+        Detached::new(self.folder, self.ports)
+    }
+
+    fn write_config(&self) {
+        let path = self.folder().join("rollbridge.json");
+        std::fs::write(&path, self.config.to_string()).expect("the config is written");
+    }
+
     /// Starts the daemon and waits until its control socket answers.
     pub fn start(self) -> Daemon {
         let daemon = self.launch();
@@ -129,11 +167,19 @@ impl Setup {
     /// The same with other streams; [`Daemon::log`] then has nothing to read.
     pub fn launch_with(self, stdout: Stdio, stderr: Stdio) -> Daemon {
         let path = self.folder().join("rollbridge.json");
-        std::fs::write(&path, self.config.to_string()).expect("the config is written");
+        self.write_config();
         let tag = format!("{}", self.folder().display());
-        let mut command = match self.ignored_signal {
-            None => rollbridge(),
-            Some(signal) => {
+        let mut command = match (self.ignored_signal, self.small_disk) {
+            (None, None) => Command::new(&self.program),
+            (None, Some(folder)) => {
+                let mut unshare = Command::new("unshare");
+                let script = "mount -t tmpfs -o size=64k,mode=700 none \"$0\" && exec \"$@\"";
+                unshare.args(["--mount", "sh", "-c", script]);
+                unshare.arg(self.folder().join(folder));
+                unshare.arg(env!("CARGO_BIN_EXE_rollbridge"));
+                unshare
+            }
+            (Some(signal), _) => {
                 let mut shell = Command::new("/bin/sh");
                 let script = format!("trap '' {signal}; exec \"$0\" \"$@\"");
                 shell.args(["-c", &script, env!("CARGO_BIN_EXE_rollbridge")]);
@@ -143,6 +189,7 @@ impl Setup {
         let child = command
             .args(["daemon", "--config"])
             .arg(&path)
+            .args(&self.arguments)
             .env(super::living::TAG, &tag)
             .env("TMPDIR", self.folder().join("tmp"))
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
