@@ -127,6 +127,13 @@ impl KeeperHost {
         self.ask(ToKeeper::Ready {});
     }
 
+    /// Has the service manager told something, in its own words.
+    pub fn notify(&self, state: &str) {
+        self.ask(ToKeeper::Notify {
+            state: state.to_owned(),
+        });
+    }
+
     /// Says that this engine ends for good.
     pub async fn farewell(&self) {
         self.ask(ToKeeper::Farewell {});

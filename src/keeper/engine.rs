@@ -21,6 +21,7 @@ use nix::unistd::Pid;
 use super::keeping::{Attendance, Departure, Keeper, Next};
 use super::message::Past;
 use super::patience::Patience;
+use super::service_manager::{ServiceManager, take_passed_sockets};
 use super::thrift;
 use crate::host::{Exit, LogFile, kin};
 
@@ -51,6 +52,7 @@ pub fn keep_engine(
     arguments: impl Fn(RawFd) -> Vec<OsString>,
     log: Option<LogFile>,
 ) -> io::Result<EngineEnd> {
+    let passed = take_passed_sockets()?;
     // Blocked before the engine is there, so that no signal is lost between the two.
     let mut signals = SigSet::empty();
     PASSED_ON.into_iter().for_each(|signal| signals.add(signal));
@@ -67,6 +69,7 @@ pub fn keep_engine(
         arguments,
         log,
         hung_up: false,
+        manager: ServiceManager::of_this_process(),
         mask,
         engine: None,
         serves: false,
@@ -79,7 +82,11 @@ pub fn keep_engine(
         end: None,
         refused: None,
     };
-    Keeper::new().run(&mut process);
+    let mut keeper = Keeper::new();
+    for (name, socket) in passed {
+        keeper.hold(name, socket);
+    }
+    keeper.run(&mut process);
     match process.refused {
         Some(error) => Err(error),
         None => Ok(process.end.unwrap_or(EngineEnd::Exited(1))),
@@ -103,6 +110,8 @@ struct Process<A> {
     log: Option<LogFile>,
     /// SIGHUP came when the engine may not have been able to act on it yet.
     hung_up: bool,
+    /// Who has started this process and wants to hear of it.
+    manager: Option<ServiceManager>,
     /// What an engine finds blocked: as little as the keeper itself did.
     mask: SigSet,
     engine: Option<Child>,
@@ -227,12 +236,21 @@ impl<A: Fn(RawFd) -> Vec<OsString>> Attendance for Process<A> {
     fn engine_is_ready(&mut self) {
         self.patience.ready(Instant::now());
         self.serves = true;
+        // To one that knows another process by its pid file, or by a launcher, too.
+        let own = std::process::id();
+        self.notify(&format!("READY=1\nMAINPID={own}"));
         if std::mem::take(&mut self.hung_up) {
             self.signal_engine(Signal::SIGHUP);
         }
         // It may have come before this engine, or to an earlier one that did not live to act on it.
         if let Some(signal) = self.ending.filter(|_| self.past.ends > 0) {
             self.signal_engine(signal);
+        }
+    }
+
+    fn notify(&mut self, state: &str) {
+        if let Some(manager) = &self.manager {
+            manager.tell(state);
         }
     }
 
@@ -261,6 +279,7 @@ impl<A: Fn(RawFd) -> Vec<OsString>> Attendance for Process<A> {
             });
             return Next::End;
         }
+        self.notify("STATUS=the engine has ended unexpectedly; another one takes its place");
         let pause = self.patience.gone(now);
         self.past.ends += 1;
         self.past.last = Some(exit);

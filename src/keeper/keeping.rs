@@ -4,7 +4,7 @@
 mod tests;
 
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
@@ -43,6 +43,9 @@ pub(super) trait Attendance {
 
     /// The engine serves.
     fn engine_is_ready(&mut self) {}
+
+    /// The engine has something to say to whoever started this daemon.
+    fn notify(&mut self, _state: &str) {}
 
     /// Nothing has happened for a while.
     fn rest(&mut self) {}
@@ -108,6 +111,11 @@ impl Keeper {
             stuck_since: None,
             rests: false,
         }
+    }
+
+    /// Holds a listener that was there before any engine.
+    pub fn hold(&mut self, name: String, listener: OwnedFd) {
+        self.holdings.hold(name, listener);
     }
 
     /// Serves engines until one of them ends for good, then stops whatever it has left running.
@@ -286,6 +294,7 @@ impl Keeper {
                     self.holdings.hold(name, listener);
                 }
             }
+            ToKeeper::Notify { state } => attendance.notify(&state),
             ToKeeper::Ready {} => {
                 self.departure = Departure::Unexpected;
                 attendance.engine_is_ready();

@@ -20,6 +20,7 @@ mod keeping;
 mod link;
 pub mod message;
 mod patience;
+mod service_manager;
 mod thrift;
 
 pub use attached::{hire_keeper, keep_attached};
@@ -27,3 +28,4 @@ pub use client::KeeperHost;
 pub use engine::{EngineEnd, inherited_socket, keep_engine};
 pub use inheritance::Inheritance;
 pub use message::Past;
+pub use service_manager::is_passed;

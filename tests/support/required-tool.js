@@ -7,7 +7,7 @@ const fs = require("node:fs")
 const path = require("node:path")
 
 /** Debian packages, where the name differs from the program's. */
-const packages = /** @type {Record<string, string>} */ ({ps: "procps"})
+const packages = /** @type {Record<string, string>} */ ({ps: "procps", "systemd-analyze": "systemd"})
 
 /**
  * Whether the test can go on.
