@@ -32,7 +32,7 @@ module.exports = [
   },
   {files: ["**/*.js"], languageOptions: {sourceType: "commonjs"}},
   {
-    files: ["**/*.mjs", "examples/ticket-server/**/*.js"],
+    files: ["**/*.mjs", "examples/**/*.js"],
     languageOptions: {sourceType: "module"},
     rules: {strict: "off"}
   }

@@ -1,6 +1,7 @@
 // Every check of the project, in order, stopping at the first that fails. `npm test` on a fresh clone needs nothing
 // else: the first two steps install and build what the others use.
 
+import {spawnSync} from "node:child_process"
 import {readdirSync} from "node:fs"
 import {join} from "node:path"
 import {build} from "./build.mjs"
@@ -9,6 +10,10 @@ import {setUp} from "./setup.mjs"
 
 const denyWarnings = ["--", "-D", "warnings"]
 const installedTool = (/** @type {string} */ name) => join(root, "node_modules", ".bin", name)
+
+const testPortable = ["test", "--features", "portable", "--lib", "--test", "daemon"]
+/** What of the tests shows best that the half of src/host/platform for macOS works. */
+const tellingTests = ["host::", "absence::", "states::", "shutdown::", "crashing::", "recovering::"]
 
 /** @type {{name: string, run: () => Promise<void>}[]} */
 const steps = [
@@ -20,12 +25,26 @@ const steps = [
     run: () => runCommand("cargo", ["clippy", "--all-targets", "--all-features", ...denyWarnings])
   },
   {name: "Rust lints, without it", run: () => runCommand("cargo", ["clippy", "--all-targets", ...denyWarnings])},
+  {name: "Rust types, for macOS", run: checkForMacOs},
+  // Before the others, because it leaves its own binary where they look for theirs.
+  {name: "Rust tests, with what macOS has", run: () => runCommand("cargo", [...testPortable, "--", ...tellingTests])},
   {name: "Rust tests", run: () => runCommand("cargo", ["test"])},
   {name: "JavaScript lints", run: () => runCommand(installedTool("eslint"), ["."])},
   {name: "types", run: () => runCommand(installedTool("tsc"), [])},
   {name: "JavaScript tests", run: runJavaScriptTests},
   {name: "demo", run: () => runCommand(process.execPath, [join("scripts", "demo.mjs"), "--quick"])}
 ]
+
+/** A check needs no linker, so it works on Linux too, wherever Rust's own library for macOS is installed. */
+async function checkForMacOs() {
+  const target = "aarch64-apple-darwin"
+  const {stdout} = spawnSync("rustup", ["target", "list", "--installed"], {encoding: "utf8"})
+  if (!stdout?.split("\n").includes(target)) {
+    console.log(`not checked: add Rust's library for macOS with \`rustup target add ${target}\``)
+    return
+  }
+  await runCommand("cargo", ["check", "--lib", "--bins", "--features", "node", "--target", target])
+}
 
 function runJavaScriptTests() {
   const files = readdirSync(join(root, "tests")).filter((name) => name.endsWith(".test.js"))

@@ -27,6 +27,12 @@ pub enum Milestone {
     ProxyAcceptingPaused { reason: String },
     #[serde(rename = "proxy accepting resumed")]
     ProxyAcceptingResumed {},
+    #[serde(rename = "upgrade starting")]
+    UpgradeStarting { version: String, to: String },
+    #[serde(rename = "daemon upgraded")]
+    DaemonUpgraded { version: String, engine_pid: u32 },
+    #[serde(rename = "upgrade failed")]
+    UpgradeFailed { reason: String },
     #[serde(rename = "control socket listening")]
     ControlSocketListening { path: String },
     #[serde(rename = "deploy starting")]

@@ -31,3 +31,30 @@ pub(crate) async fn reached(point: &str) {
 /// The engine has come to the point with this name.
 #[cfg(not(debug_assertions))]
 pub(crate) async fn reached(_: &str) {}
+
+/// An engine that takes over has come to the point with this name. With `, halt` behind that in the file it goes no
+/// further, else it ends here.
+#[cfg(debug_assertions)]
+pub(crate) fn taking_over(point: &str) {
+    let Some(file) = std::env::var_os(VARIABLE) else {
+        return;
+    };
+    let wanted = std::fs::read_to_string(&file).unwrap_or_default();
+    let halts = match wanted.trim().strip_prefix(point) {
+        Some("") => false,
+        Some(", halt") => true,
+        _ => return,
+    };
+    // Removed first: who comes after this one is to come past this point.
+    if std::fs::remove_file(&file).is_err() {
+        return;
+    }
+    if halts {
+        std::thread::sleep(std::time::Duration::MAX);
+    }
+    std::process::abort();
+}
+
+/// An engine that takes over has come to the point with this name.
+#[cfg(not(debug_assertions))]
+pub(crate) fn taking_over(_: &str) {}

@@ -258,6 +258,10 @@ fn only_control_turns_json_text_into_values_and_back() {
         "src/control/",
         // What keeper and engine tell each other.
         "src/keeper/message.rs",
+        // What a keeper leaves to the program that takes its place.
+        "src/keeper/replacement.rs",
+        // What a retired engine and the one that serves tell each other.
+        "src/keeper/handover.rs",
         // What one engine leaves to the next.
         "src/host/estate.rs",
         // The daemon's state on disk, a format of its own.
@@ -323,9 +327,12 @@ fn only_the_host_forks_signals_and_waits() {
 }
 
 #[test]
-fn only_the_addon_replaces_its_process() {
+fn only_the_addon_and_the_keeper_replace_their_process() {
     only_in(
-        &["src/node/become_binary.rs"],
+        &[
+            "src/node/become_binary.rs",
+            "src/host/platform/linux/replacing.rs",
+        ],
         "nothing else calls exec",
         |line| {
             ["execv", "execve", "execvp", "execvpe", "fexecve"]
@@ -341,6 +348,25 @@ fn unsafe_stays_in_the_host_and_the_keeper() {
         &["src/host/", "src/keeper/"],
         "unsafe code belongs into src/host and src/keeper",
         |line| has_word(line, "unsafe") || has_word(line, "unsafe_code"),
+    );
+}
+
+#[test]
+fn systems_differ_in_one_place() {
+    let is_elsewhere = |source: &&Source| !source.path.starts_with("src/host/platform/");
+    let sources = sources();
+    let mut offences = Vec::new();
+    for source in sources.iter().filter(is_elsewhere) {
+        offences.extend(source.lines_where(|line| has_word(line, "target_os")));
+        // In a path, so inside of a literal; what is blank in the code there is none of a comment or a test.
+        let lines = without_tests(&source.text).lines().zip(source.code.lines());
+        let names_proc = lines.filter(|(line, code)| line.contains("\"/proc") && !code.trim().is_empty());
+        offences.extend(names_proc.map(|(line, _)| format!("{}: {}", source.path, line.trim())));
+    }
+    assert!(
+        offences.is_empty(),
+        "what only some systems have belongs into src/host/platform:\n{}",
+        offences.join("\n")
     );
 }
 

@@ -5,271 +5,24 @@
 //   js file=rollbridge.mjs   the block is a file; one named rollbridge.* must be a config without issues and warnings
 //   js process               one element of `processes`, checked inside a small config
 //   js run                   a module that Node runs
-//   sh run                   a script; `exit=1` when it is to fail
-//   sh background            a command that goes on until the page is over, such as the daemon
+//   sh run                   a script; `exit=1` when it is to fail; `needs=logrotate` when it and its output are left out
+//                            where that program is not installed
+//   sh background            a command that goes on until the page is over; a daemon is waited for, and with
+//                            `ready=daemon.log` that file, in which a daemon says that it listens
 //   text output              what the run before it prints, stdout and stderr; "…" stands for anything, on a line of
 //                            its own for any lines
 //
 // Each page has a folder of its own, with its own ports and its own application name.
 
 const assert = require("node:assert/strict")
-const {spawn} = require("node:child_process")
 const fs = require("node:fs")
-const {createServer} = require("node:net")
 const path = require("node:path")
 const {describe, test} = require("node:test")
 const {freePort} = require("./support/free-ports.js")
-const {temporaryFolder, writeFiles} = require("./support/temporary-folder.js")
-const {waitUntil} = require("./support/wait-until.js")
-const rollbridge = require("../index.js")
-
-const root = path.join(__dirname, "..")
-const pages = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", ...markdownIn("docs"), "examples/ticket-server/README.md"]
-
-/** What a page says. @param {string} page */
-const read = (page) => fs.readFileSync(path.join(root, page), "utf8")
-
-/** What pages say, and what stands in its place while they are tried. */
-const shownPort = 8182
-const shownRange = {from: 18182, to: 18299}
-const applicationName = /(?:application"?: |APP_NAME \?\? )"[\w-]+(?=")/g
-
-/** @param {string} folder */
-function markdownIn(folder) {
-  return fs.readdirSync(path.join(root, folder)).filter((name) => name.endsWith(".md")).map((name) => `${folder}/${name}`)
-}
-
-/**
- * @typedef {object} Block
- * @property {number} line where it begins on its page, from 1
- * @property {string} language
- * @property {Map<string, string>} marks the words of its info string; those without `=` have an empty value
- * @property {string} text
- */
-
-/**
- * The fenced blocks of a page.
- *
- * @param {string} markdown
- * @returns {Block[]}
- */
-function blocksOf(markdown) {
-  const blocks = []
-  /** @type {Block | undefined} */
-  let open
-  for (const [index, line] of markdown.split("\n").entries()) {
-    const fence = /^```(.*)$/.exec(line)
-    if (!fence) {
-      if (open) open.text += `${line}\n`
-    } else if (open) {
-      blocks.push(open)
-      open = undefined
-    } else {
-      const [language, ...words] = fence[1].trim().split(/\s+/)
-      open = {line: index + 1, language, marks: new Map(words.map(markOf)), text: ""}
-    }
-  }
-  assert.equal(open, undefined, "a block is not closed")
-  return blocks
-}
-
-/**
- * @param {string} word `run`, or `file=rollbridge.mjs`
- * @returns {[string, string]}
- */
-function markOf(word) {
-  const end = word.indexOf("=")
-  return end === -1 ? [word, ""] : [word.slice(0, end), word.slice(end + 1)]
-}
-
-/** One page being tried: its folder, its ports, and what runs in the background. */
-class Trial {
-  /** @type {{child: import("node:child_process").ChildProcess, ended: Promise<number | string | null>, output: string[]}[]} */
-  #background = []
-  /** What the last run printed. */
-  #output = ""
-
-  /**
-   * @param {object} place
-   * @param {string} place.folder
-   * @param {number} place.port
-   * @param {{from: number, to: number}} place.range
-   */
-  constructor({folder, port, range}) {
-    this.folder = folder
-    this.port = port
-    this.range = range
-    this.tag = path.basename(folder).slice(-6).toLowerCase()
-    const bin = path.join(folder, "node_modules", ".bin")
-    fs.mkdirSync(bin, {recursive: true})
-    // What `npm install` makes of a checkout: links to the package and to its command.
-    fs.symlinkSync(root, path.join(folder, "node_modules", "rollbridge"))
-    fs.symlinkSync("../rollbridge/bin/rollbridge.js", path.join(bin, "rollbridge"))
-    // The part of npx that matters here, without the time it takes.
-    fs.writeFileSync(path.join(bin, "npx"), '#!/bin/sh\nprogram=$1\nshift\nexec "$program" "$@"\n', {mode: 0o755})
-    this.env = {...process.env, PATH: [bin, path.dirname(process.execPath), process.env.PATH].join(path.delimiter), NO_COLOR: "1"}
-  }
-
-  /**
-   * The block as it is tried: free ports and a name nobody else uses.
-   *
-   * @param {string} text
-   */
-  adapted(text) {
-    const ports = text
-      .replace(/\b18(1|2)\d\d\b/g, (shown) => this.#within(Number(shown)))
-      .replace(new RegExp(`\\b${shownPort}\\b`, "g"), String(this.port))
-      .replace(/\b17330\b/g, String(this.range.to + 1))
-    return ports.replace(applicationName, (shown) => `${shown}-${this.tag}`)
-  }
-
-  /** @param {number} shown */
-  #within(shown) {
-    if (shown < shownRange.from || shown > shownRange.to) return String(shown)
-    return String(shown === shownRange.to ? this.range.to : this.range.from + shown - shownRange.from)
-  }
-
-  /**
-   * What a command printed, as a page would show it.
-   *
-   * @param {string} output
-   */
-  shown(output) {
-    return output
-      .replaceAll(`-${this.tag}`, "")
-      .replace(/\b\d{4,5}\b/g, (text) => {
-        const port = Number(text)
-        if (port === this.port) return String(shownPort)
-        const isOurs = port >= this.range.from && port <= this.range.to
-        return isOurs ? String(shownRange.from + port - this.range.from) : text
-      })
-  }
-
-  /** @param {Block} block */
-  async take(block) {
-    const {language, marks, text} = block
-    const file = marks.get("file")
-    if (file !== undefined) return this.write(file, this.adapted(text))
-    if (marks.has("process")) return this.checkProcess(this.adapted(text))
-    if (marks.has("background")) return this.start(this.adapted(text))
-    if (marks.has("output")) return this.compare(text)
-    if (!marks.has("run")) return undefined
-    const script = language === "sh" ? "shown.sh" : "shown.mjs"
-    writeFiles(this.folder, {[script]: this.adapted(text)})
-    const command = language === "sh" ? ["/bin/sh", "-e", script] : [process.execPath, script]
-    const {status, stdout, stderr} = await this.run(command)
-    this.#output = this.shown(stderr + stdout)
-    assert.equal(status, Number(marks.get("exit") ?? 0), `exit status; it printed:\n${stdout}${stderr}`)
-    return undefined
-  }
-
-  /**
-   * @param {string} file
-   * @param {string} text
-   */
-  async write(file, text) {
-    writeFiles(this.folder, {[file]: text})
-    if (!path.basename(file).startsWith("rollbridge.")) return
-    const {issues, warnings} = await rollbridge.validateConfig({config: path.join(this.folder, file)})
-    assert.deepEqual([issues, warnings], [[], []])
-  }
-
-  /** @param {string} text one process, in JavaScript notation */
-  async checkProcess(text) {
-    const web = '{id: "web", policy: "proxied", command: "true", port: {from: 18182, to: 18299}}'
-    const others = text.includes('policy: "proxied"') ? "" : `${web}, `
-    writeFiles(this.folder, {"process.mjs": `export default {application: "shown", processes: [${others}${text}]}`})
-    const {issues, warnings} = await rollbridge.validateConfig({config: path.join(this.folder, "process.mjs")})
-    assert.deepEqual([issues, warnings], [[], []])
-  }
-
-  /**
-   * @param {string[]} command
-   * @returns {Promise<{status: number | null, stdout: string, stderr: string}>}
-   */
-  run([program, ...args]) {
-    return new Promise((resolve, reject) => {
-      const child = spawn(program, args, {cwd: this.folder, env: this.env, timeout: 20_000})
-      const said = {stdout: "", stderr: ""}
-      child.stdout.on("data", (chunk) => (said.stdout += chunk))
-      child.stderr.on("data", (chunk) => (said.stderr += chunk))
-      child.on("error", reject)
-      child.on("close", (status) => resolve({status, ...said}))
-    })
-  }
-
-  /**
-   * Starts a command and, as a reader would, waits until the daemon has said that it listens.
-   *
-   * @param {string} text
-   */
-  async start(text) {
-    const child = spawn("/bin/sh", ["-ec", text], {cwd: this.folder, env: this.env, detached: true})
-    /** @type {string[]} */
-    const output = []
-    for (const stream of [child.stdout, child.stderr]) stream.on("data", (chunk) => output.push(String(chunk)))
-    /** @type {Promise<number | string | null>} */
-    const ended = new Promise((resolve) => child.once("close", (status, signal) => resolve(signal ?? status)))
-    this.#background.push({child, ended, output})
-    await waitUntil("the daemon", () => output.join("").includes("control socket listening"))
-  }
-
-  /** @param {string} expected */
-  compare(expected) {
-    const pattern = expected.trimEnd().split("\n").map((line) => {
-      return line === "…" ? "(?:.*\\n)*?" : `${line.split("…").map(literally).join(".*")}\\n`
-    })
-    const actual = `${this.#output.trimEnd()}\n`
-    if (new RegExp(`^${pattern.join("")}$`).test(actual)) return
-    // Not a match, so this shows the difference.
-    assert.equal(actual, expected)
-  }
-
-  /** Ends what still runs. A page that shut its daemon down has seen it exit with 0. */
-  async end() {
-    for (const {child, ended, output} of this.#background) {
-      const how = await Promise.race([ended, new Promise((resolve) => setTimeout(resolve, 2000, undefined))])
-      if (how === undefined) {
-        if (child.pid !== undefined) process.kill(-child.pid, "SIGTERM")
-        await ended
-      } else {
-        assert.equal(how, 0, `the background command failed:\n${output.join("")}`)
-      }
-    }
-  }
-}
-
-/** @param {string} text */
-function literally(text) {
-  return text.replace(/[.*+?^${}()|[\]\\]/g, "\\$&")
-}
-
-/**
- * A range like the one pages show. Pages say which port each release gets, so the lowest ones must be free: the range
- * lies below the ports that systems give to outgoing connections, where a free one may be taken at any moment.
- *
- * @returns {Promise<{from: number, to: number}>}
- */
-async function quietRange() {
-  const size = shownRange.to - shownRange.from + 1
-  const from = 20_000 + Math.floor(Math.random() * (12_000 - size))
-  for (let port = from; port < from + 10; port += 1) {
-    if (!(await isFree(port))) return quietRange()
-  }
-  return {from, to: from + size - 1}
-}
-
-/**
- * @param {number} port
- * @returns {Promise<boolean>}
- */
-function isFree(port) {
-  return new Promise((resolve) => {
-    const server = createServer()
-    server.once("error", () => resolve(false))
-    server.listen(port, "127.0.0.1", () => server.close(() => resolve(true)))
-  })
-}
+const {Trial, quietRange} = require("./support/page-trial.js")
+const {blocksOf, markdownIn, pages, proseOf, read, root} = require("./support/pages.js")
+const {isThere} = require("./support/required-tool.js")
+const {temporaryFolder} = require("./support/temporary-folder.js")
 
 describe("pages", {concurrency: true}, () => {
   for (const page of pages) {
@@ -278,7 +31,8 @@ describe("pages", {concurrency: true}, () => {
     if (!blocks.some(({marks}) => marks.size > 0)) continue
 
     test(`what ${page} shows is true`, async (t) => {
-      const trial = new Trial({folder: temporaryFolder(t), port: await freePort(), range: await quietRange()})
+      const hasTool = (/** @type {string} */ tool) => isThere(t, tool)
+      const trial = new Trial({folder: temporaryFolder(t), port: await freePort(), range: await quietRange(), hasTool})
       t.after(() => trial.end())
       for (const block of blocks) {
         try {
@@ -309,9 +63,7 @@ function anchorsOf(markdown) {
 test("links between pages lead somewhere", () => {
   const broken = []
   for (const page of pages) {
-    const markdown = read(page)
-    const prose = markdown.replace(/^```[\s\S]*?^```/gm, "").replace(/`[^`\n]*`/g, "")
-    for (const [, target] of prose.matchAll(/\]\(([^)\s]+)\)/g)) {
+    for (const [, target] of proseOf(read(page)).matchAll(/\]\(([^)\s]+)\)/g)) {
       if (/^[a-z]+:/.test(target)) continue
       const [file, anchor] = target.split("#")
       const absolute = file === "" ? path.join(root, page) : path.resolve(root, path.dirname(page), file)

@@ -55,6 +55,8 @@ pub(super) enum Command {
     Restart(RestartOptions),
     /// Stop every process and end the daemon.
     Shutdown,
+    /// Let another version of this program take over the running daemon; nothing is interrupted.
+    Upgrade(UpgradeOptions),
     /// Print the daemon's recent events.
     Events(EventsOptions),
     /// Print what processes wrote lately.
@@ -157,6 +159,13 @@ pub(super) struct RestartOptions {
     /// The processes of a policy: companion, singleton or service.
     #[arg(long, value_parser = ["companion", "singleton", "service"])]
     pub policy: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct UpgradeOptions {
+    /// The program that takes over; without it, the one that runs this command.
+    #[arg(long, value_name = "PATH")]
+    pub binary: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

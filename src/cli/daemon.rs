@@ -3,6 +3,8 @@
 use std::net::TcpListener;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,11 +23,14 @@ use crate::control::client::Client;
 use crate::control::server::{Existing, Server};
 use crate::control::socket::is_live;
 use crate::daemon::{
-    ConfigSource, Engine, ResumeError, ResumeFile, Start, listen, note_event, noted_config, noted_events,
+    ConfigSource, Engine, ResumeError, ResumeFile, Retired, Start, listen, note_event, noted_config,
+    noted_events, rehearse,
 };
 use crate::error::{ErrorCode, plain};
 use crate::events::{Event, EventLog};
-use crate::host::{PidFile, ProcessIdentity};
+use crate::fail_point;
+use crate::host::platform::name_process;
+use crate::host::{Estate, PidFile, ProcessIdentity};
 use crate::keeper::{Inheritance, KeeperHost, inherited_socket};
 
 /// How long a daemon that is in our way may take to say who it is.
@@ -35,13 +40,46 @@ const INTRODUCTION: Duration = Duration::from_secs(2);
 const PROXY: &str = "proxy";
 const CONTROL: &str = "control";
 
-pub(super) async fn run(file: &ConfigFile, options: &EngineOptions) -> Result<(), Failure> {
+/// Runs the engine to its end; it serves what is in flight to the end also where another program takes over.
+pub(super) fn run(config: Option<&Path>, options: &EngineOptions) -> ExitCode {
+    let lived = super::runtime().and_then(|runtime| {
+        let lived = runtime.block_on(async { live(&super::locate(config)?, options).await });
+        match &lived {
+            // What still stands in it is another engine's by now: it must neither go on nor be tidied up.
+            Ok(Some(_)) => std::mem::forget(runtime),
+            // A file system call that hangs must not keep a finished engine from ending.
+            _ => runtime.shutdown_background(),
+        }
+        lived
+    });
+    let ended = lived.and_then(|retired| match retired {
+        None => Ok(()),
+        Some(retired) => {
+            let handed_over = super::runtime()?.block_on(retired.hand_over());
+            handed_over.map_err(|error| {
+                Failure::internal(format!("cannot hand over connections: {}", plain(&error)))
+            })
+        }
+    });
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.tell(None),
+    }
+}
+
+/// Whether an engine of this program could go on from such notes.
+fn understands(notes: &Estate) -> Result<(), String> {
+    fail_point::taking_over("rehearsing");
+    rehearse(notes).map_err(|error| error.to_string())
+}
+
+async fn live(file: &ConfigFile, options: &EngineOptions) -> Result<Option<Retired>, Failure> {
     // It was started by another name, which would stand in every list of processes.
-    let _ = nix::sys::prctl::set_name(c"rollbridge");
+    name_process(c"rollbridge");
     // Before anything else is opened, so that the number still means what the keeper said.
     let keeper = nix::unistd::getppid().as_raw();
-    let connected =
-        inherited_socket(options.socket).and_then(|socket| KeeperHost::connect(socket, Some(keeper)));
+    let connected = inherited_socket(options.socket)
+        .and_then(|socket| KeeperHost::connect(socket, Some(keeper), understands));
     let (host, mut left) = connected.map_err(|error| {
         let reason = plain(&error);
         Failure::internal(format!(
@@ -63,7 +101,7 @@ pub(super) async fn run(file: &ConfigFile, options: &EngineOptions) -> Result<()
                 // Nothing is there yet that would have to be stopped.
                 () = signals.end() => {
                     host.farewell().await;
-                    return Ok(());
+                    return Ok(None);
                 }
             };
             let Loaded { config, warnings, .. } = loaded?;
@@ -104,7 +142,8 @@ pub(super) async fn run(file: &ConfigFile, options: &EngineOptions) -> Result<()
         events,
         environment: std::env::vars_os().collect(),
         daemon: ProcessIdentity::of(keeper),
-        past: left.past,
+        past: left.past.clone(),
+        handovers: left.take_handovers(),
         bootstrap: options.bootstrap(),
     };
     let outside = Outside {
@@ -114,9 +153,20 @@ pub(super) async fn run(file: &ConfigFile, options: &EngineOptions) -> Result<()
         keeper,
         resume_file: options.resume_file(&start.config.application),
     };
-    let served = serve(start, left, host, signals, outside).await;
+    let served = serve(start, left, host.clone(), signals, outside).await;
     log.finish().await;
-    served
+    match served? {
+        Served::ToTheEnd => Ok(None),
+        Served::UntilUpgraded(engine) => Ok(engine.retire(&host).await),
+    }
+}
+
+/// How the service of an engine ended.
+enum Served {
+    /// The daemon ends.
+    ToTheEnd,
+    /// Another program takes over.
+    UntilUpgraded(Engine),
 }
 
 /// Ends this engine as a crash would: whatever it tidied up on its way would end the processes it has taken over.
@@ -159,7 +209,10 @@ async fn serve(
     host: Arc<KeeperHost>,
     signals: Signals,
     outside: Outside,
-) -> Result<(), Failure> {
+) -> Result<Served, Failure> {
+    if left.past.is_there() {
+        fail_point::taking_over("taking over");
+    }
     let Outside {
         log,
         pid_file,
@@ -167,7 +220,7 @@ async fn serve(
         keeper,
         resume_file,
     } = outside;
-    let resumed = left.past.ends > 0;
+    let resumed = left.past.is_there();
     let (release, named_by) = match (&start.bootstrap, &resume_file) {
         _ if resumed => (None, None),
         (None, Some(file)) => (
@@ -221,7 +274,12 @@ async fn serve(
         tokio::spawn(service_status::keep_told(engine.clone(), host.clone()));
         tokio::spawn(service_status::keep_watched(engine.clone(), host.clone(), keeper));
     }
-    server.serve(engine).await;
+    server.serve(engine.clone()).await;
+    if engine.is_retiring() {
+        signals.abort();
+        keeper_lost.abort();
+        return Ok(Served::UntilUpgraded(engine));
+    }
     if let Some(pid_file) = pid_file {
         pid_file.remove();
     }
@@ -230,11 +288,11 @@ async fn serve(
 }
 
 /// The last word to the keeper, unless that is what has ended.
-async fn end(host: &KeeperHost, keeper_lost: &JoinHandle<()>) -> Result<(), Failure> {
+async fn end(host: &KeeperHost, keeper_lost: &JoinHandle<()>) -> Result<Served, Failure> {
     match keeper_lost.is_finished() {
         false => {
             host.farewell().await;
-            Ok(())
+            Ok(Served::ToTheEnd)
         }
         true => Err(Failure::internal(
             "the keeper process of the daemon has ended, so its processes were stopped; start the daemon again"

@@ -8,7 +8,7 @@ use super::args::DaemonOptions;
 use super::failure::Failure;
 use crate::error::plain;
 use crate::host::LogFile;
-use crate::keeper::{EngineEnd, inherited_socket, keep_attached, keep_engine};
+use crate::keeper::{EngineEnd, inherited_socket, keep_attached, keep_engine, left_by_the_program_before};
 
 /// Runs until the engine has ended, and ends as it did.
 pub(super) fn run(config: Option<&Path>, options: &DaemonOptions) -> ExitCode {
@@ -26,7 +26,7 @@ pub(super) fn run(config: Option<&Path>, options: &DaemonOptions) -> ExitCode {
     if let Some(Err(error)) = log.as_ref().map(LogFile::take_output) {
         return Failure::internal(error.to_string()).tell(None);
     }
-    let ended = keep_engine(arguments, log);
+    let ended = keep_engine(arguments, log, left_by_the_program_before());
     if let Some(pid_file) = options.pid_file(std::process::id().cast_signed()) {
         // An engine that was killed has not done it.
         pid_file.remove();

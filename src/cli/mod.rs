@@ -34,6 +34,7 @@ mod status;
 mod stop;
 mod style;
 mod table;
+mod upgrade;
 mod validate;
 
 use std::ffi::OsString;
@@ -42,6 +43,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use serde_json::json;
+use tokio::runtime::Runtime;
 
 use crate::config::{self, ConfigFile, Loaded};
 use crate::control::client::{Client, Line};
@@ -66,9 +68,12 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     if let Command::Keeper(options) = &arguments.command {
         return keeper::run_attached(options.socket);
     }
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+    if let Command::Engine(options) = &arguments.command {
+        return daemon::run(arguments.config.as_deref(), options);
+    }
+    let runtime = match runtime() {
         Ok(runtime) => runtime,
-        Err(error) => return Failure::internal(format!("cannot start the runtime: {error}")).tell(None),
+        Err(failure) => return failure.tell(None),
     };
     let outcome = runtime.block_on(execute(&arguments));
     // A file system call that hangs must not keep a finished command from ending.
@@ -77,6 +82,11 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(status) => status,
         Err(failure) => failure.tell(arguments.command.wanted_json()),
     }
+}
+
+fn runtime() -> Result<Runtime, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|error| Failure::internal(format!("cannot start the runtime: {error}")))
 }
 
 async fn execute(arguments: &Arguments) -> Result<ExitCode, Failure> {
@@ -88,8 +98,9 @@ async fn execute(arguments: &Arguments) -> Result<ExitCode, Failure> {
     }
     let file = locate(arguments.config.as_deref())?;
     let done = match &arguments.command {
-        Command::Daemon(_) | Command::Keeper(_) => unreachable!("a keeper has no runtime"),
-        Command::Engine(options) => daemon::run(&file, options).await,
+        Command::Daemon(_) | Command::Engine(_) | Command::Keeper(_) => {
+            unreachable!("these have runtimes of their own")
+        }
         Command::EnsureDaemon(options) => ensure_daemon::run(&file, options).await,
         Command::Deploy(options) => deploy::run(&file, options).await,
         Command::Rollback(options) => rollback::run(&file, options).await,
@@ -99,6 +110,7 @@ async fn execute(arguments: &Arguments) -> Result<ExitCode, Failure> {
         Command::Ps(options) => ps::run(&file, options).await,
         Command::Stop(options) => stop::run(&file, options).await,
         Command::Shutdown => shutdown::run(&file).await,
+        Command::Upgrade(options) => upgrade::run(&file, options).await,
         Command::Events(options) => events::run(&file, options).await,
         Command::Logs(options) => logs::run(&file, options).await,
         Command::PredeployCleanup(options) => predeploy_cleanup::run(&file, options).await,

@@ -40,6 +40,8 @@ pub(super) async fn events(
             next = live.recv() => next,
             () = client.left() => return Err(Left),
             () = client.wait_until_socket_is_gone() => return end(client).await,
+            // The next engine tells the rest to whoever asks again.
+            () = engine.retiring() => return Err(Left),
         };
         match next {
             Ok(event) => client.send(&wire::followed_event(&event)).await?,
@@ -50,12 +52,17 @@ pub(super) async fn events(
 }
 
 /// Sends the kept lines, then every one that is written.
-pub(super) async fn logs(client: &mut Client, mut follower: LogFollower) -> Result<(), Left> {
+pub(super) async fn logs(
+    client: &mut Client,
+    engine: &Engine,
+    mut follower: LogFollower,
+) -> Result<(), Left> {
     loop {
         tell(client, &mut follower).await?;
         tokio::select! {
             () = tokio::time::sleep(LOOK) => {}
             () = client.left() => return Err(Left),
+            () = engine.retiring() => return Err(Left),
             () = client.wait_until_socket_is_gone() => {
                 tell(client, &mut follower).await?;
                 return end(client).await;

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::config::Policy;
-use crate::daemon::{DeployRequest, RestartRequest, RollbackRequest};
+use crate::daemon::{DeployRequest, RestartRequest, RollbackRequest, UpgradeRequest};
 use crate::error::ErrorCode;
 
 pub use looking::{ConnectionsOptions, EventsOptions, LogsOptions};
@@ -32,6 +32,8 @@ pub enum Request {
     Logs(LogsOptions),
     /// The open connections, or the end of one.
     Connections(ConnectionsOptions),
+    /// Let another program take over.
+    Upgrade(UpgradeOptions),
     /// End the daemon.
     Shutdown,
 }
@@ -132,6 +134,21 @@ pub struct StopOptions {
     pub release_id: Option<String>,
 }
 
+/// Parameters of `upgrade`.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct UpgradeOptions {
+    binary: Option<PathBuf>,
+}
+
+impl UpgradeOptions {
+    /// What the engine is asked to do.
+    pub fn to_engine(&self) -> UpgradeRequest {
+        UpgradeRequest {
+            binary: self.binary.clone(),
+        }
+    }
+}
+
 /// Why a line is no request.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum RequestError {
@@ -154,7 +171,7 @@ impl RequestError {
 }
 
 /// Every command, for messages.
-const COMMANDS: [&str; 9] = [
+const COMMANDS: [&str; 10] = [
     "deploy",
     "rollback",
     "status",
@@ -163,6 +180,7 @@ const COMMANDS: [&str; 9] = [
     "events",
     "logs",
     "connections",
+    "upgrade",
     "shutdown",
 ];
 
@@ -178,6 +196,7 @@ impl Request {
             Request::Events(_) => "events",
             Request::Logs(_) => "logs",
             Request::Connections(_) => "connections",
+            Request::Upgrade(_) => "upgrade",
             Request::Shutdown => "shutdown",
         }
     }
@@ -213,6 +232,7 @@ impl Request {
             "events" => Request::Events(read(command, parameters)?),
             "connections" => Request::Connections(read(command, parameters)?),
             "logs" => Request::Logs(read(command, parameters)?),
+            "upgrade" => Request::Upgrade(read(command, parameters)?),
             "shutdown" => Request::Shutdown,
             unknown => return Err(RequestError::UnknownCommand(unknown.to_owned())),
         })

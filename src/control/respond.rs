@@ -7,6 +7,7 @@ use super::request::Request;
 use super::session::{Client, Left};
 use super::{follow, wire};
 use crate::daemon::{Engine, EngineError, Outgoing};
+use crate::error::plain;
 use crate::release::{Progress, Step};
 
 /// Carries out one request and answers it.
@@ -50,7 +51,7 @@ pub(super) async fn respond(client: &mut Client, engine: &Engine, request: Reque
             client.send(&wire::success(json!({ "events": events }))).await
         }
         Request::Logs(options) if options.follow() => match engine.follow_logs(options.to_engine()) {
-            Ok(follower) => follow::logs(client, follower).await,
+            Ok(follower) => follow::logs(client, engine, follower).await,
             Err(error) => client.fail(engine, command, wire::engine_error(&error)).await,
         },
         Request::Logs(options) => match engine.logs(&options.to_engine()) {
@@ -69,6 +70,17 @@ pub(super) async fn respond(client: &mut Client, engine: &Engine, request: Reque
             }
             Err(error) => client.fail(engine, command, wire::engine_error(&error)).await,
         },
+        Request::Upgrade(options) => {
+            let upgraded = match client.socket() {
+                Ok(socket) => engine.upgrade(options.to_engine(), socket).await,
+                Err(error) => Err(EngineError::Upgrade(plain(&error))),
+            };
+            match upgraded {
+                // The next engine answers.
+                Ok(()) => Err(Left),
+                Err(error) => client.fail(engine, command, wire::engine_error(&error)).await,
+            }
+        }
         Request::Shutdown => {
             engine.shutdown().await;
             client.wait_until_socket_is_gone().await;
@@ -76,6 +88,22 @@ pub(super) async fn respond(client: &mut Client, engine: &Engine, request: Reque
                 .send(&wire::success(json!({ "message": "shutdown" })))
                 .await
         }
+    }
+}
+
+/// Answers a client that has asked an engine before this one for an upgrade, once it is known what came of it.
+pub(super) async fn upgraded(
+    client: &mut Client,
+    engine: &Engine,
+    previous_version: &str,
+) -> Result<(), Left> {
+    match engine.upgraded().await {
+        Ok(()) => {
+            let versions =
+                json!({ "previousVersion": previous_version, "version": env!("CARGO_PKG_VERSION") });
+            client.send(&wire::success(versions)).await
+        }
+        Err(error) => client.fail(engine, "upgrade", wire::engine_error(&error)).await,
     }
 }
 
@@ -145,6 +173,7 @@ async fn switch_over(
                 tokio::select! {
                     () = previous.wait_until_drained() => {}
                     () = client.left() => return Err(Left),
+                    () = engine.retiring() => return client.fail(engine, command, wire::not_waited(&previous.key().id)).await,
                 }
             }
             client

@@ -17,6 +17,9 @@ use crate::events::Milestone;
 /// How long clients may take to read their last answer once everything is stopped.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
+/// How long an engine that makes way for another program waits for commands that are under way.
+const LAST_COMMANDS: Duration = Duration::from_secs(5);
+
 /// How long accepting pauses when the system has no descriptor to give.
 const BREATH: Duration = Duration::from_millis(100);
 
@@ -90,7 +93,8 @@ impl Server {
         self.listener.as_fd().try_clone_to_owned()
     }
 
-    /// Serves until the engine is shut down; returns when the socket is gone and clients have their last answers.
+    /// Serves until the engine is shut down; returns when the socket is gone and clients have their last answers. Of an
+    /// engine that makes way for another program only the clients are let go of; the socket is that one's then.
     pub async fn serve(self, engine: Engine) {
         let (socket_gone, _) = watch::channel(false);
         let mut sessions = JoinSet::new();
@@ -98,6 +102,7 @@ impl Server {
             tokio::select! {
                 // In this order: a socket that an engine before this one has shut down must not be asked for clients.
                 biased;
+                () = engine.retiring() => return take_leave(sessions).await,
                 () = engine.closing() => break,
                 accepted = self.listener.accept() => match accepted {
                     Ok((stream, _)) => {
@@ -106,6 +111,9 @@ impl Server {
                     Err(_) => tokio::time::sleep(BREATH).await,
                 },
                 Some(_) = sessions.join_next() => {}
+                handed = engine.next_handed_client() => {
+                    sessions.spawn(session::go_on_with(handed, engine.clone(), socket_gone.subscribe()));
+                }
             }
         }
         // Nobody new from here on, also not in the queue of the handle that the keeper holds; those who are connected may
@@ -121,4 +129,11 @@ impl Server {
         // A client that reads nothing must not keep the daemon from ending.
         let _ = tokio::time::timeout(LAST_ANSWERS, last_answers).await;
     }
+}
+
+/// Lets clients that wait for a short command have their answers.
+async fn take_leave(mut sessions: JoinSet<()>) {
+    let answers = async { while sessions.join_next().await.is_some() {} };
+    let _ = tokio::time::timeout(LAST_COMMANDS, answers).await;
+    // Dropping the rest closes their connections.
 }

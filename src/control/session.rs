@@ -1,7 +1,7 @@
 //! One client's connection: lines in, answers out, in order.
 
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use super::request::Request;
 use super::{respond, wire};
-use crate::daemon::Engine;
+use crate::daemon::{Engine, HandedClient};
 use crate::error::ErrorCode;
 use crate::events::Milestone;
 
@@ -49,17 +49,37 @@ enum Received {
 
 /// Serves one client until it leaves, or the daemon ends.
 pub(super) async fn serve(stream: UnixStream, engine: Engine, socket_gone: watch::Receiver<bool>) {
-    let mut ending = socket_gone.clone();
-    let mut client = Client {
-        stream: BufReader::new(stream),
-        engine: engine.clone(),
-        socket_gone,
+    go_on(Client::new(stream, &engine, socket_gone), engine).await;
+}
+
+/// Answers a client that has asked an engine before this one for an upgrade, and serves it from then on.
+pub(super) async fn go_on_with(handed: HandedClient, engine: Engine, socket_gone: watch::Receiver<bool>) {
+    let stream = std::os::unix::net::UnixStream::from(handed.socket);
+    // Whose connection cannot be used any more gets no answer.
+    let Ok(stream) = stream
+        .set_nonblocking(true)
+        .and_then(|()| UnixStream::from_std(stream))
+    else {
+        return;
     };
+    let mut client = Client::new(stream, &engine, socket_gone);
+    if respond::upgraded(&mut client, &engine, &handed.previous_version)
+        .await
+        .is_ok()
+    {
+        go_on(client, engine).await;
+    }
+}
+
+async fn go_on(mut client: Client, engine: Engine) {
+    let mut ending = client.socket_gone.clone();
     loop {
         let received = tokio::select! {
             received = client.receive() => received,
             // Nothing was asked: there is no answer to wait for.
             _ = ending.wait_for(|gone| *gone) => return,
+            // Whatever is asked next is for the next engine.
+            () = engine.retiring() => return,
         };
         let answered = match received {
             Ok(Received::Line(line)) if line.trim_ascii().is_empty() => Ok(()),
@@ -95,6 +115,19 @@ async fn answer(client: &mut Client, engine: &Engine, line: &[u8]) -> Result<(),
 }
 
 impl Client {
+    fn new(stream: UnixStream, engine: &Engine, socket_gone: watch::Receiver<bool>) -> Client {
+        Client {
+            stream: BufReader::new(stream),
+            engine: engine.clone(),
+            socket_gone,
+        }
+    }
+
+    /// Another handle on its connection.
+    pub fn socket(&self) -> io::Result<OwnedFd> {
+        self.stream.get_ref().as_fd().try_clone_to_owned()
+    }
+
     async fn receive(&mut self) -> Result<Received, Left> {
         let mut line = Vec::new();
         loop {

@@ -6,12 +6,13 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
-use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, listen, socket};
+use nix::sys::socket::{UnixAddr, bind, listen};
 use nix::unistd::{Group, Uid, User};
 use thiserror::Error;
 
 use crate::config::{Control, Principal};
 use crate::error::plain;
+use crate::host::platform::{backlog, unbound_unix_socket};
 
 /// Why there is no control socket.
 #[derive(Debug, Error)]
@@ -95,13 +96,7 @@ impl ControlSocket {
             return Err(SocketError::NoFolder { path: path.clone() });
         }
         clear_stale(path)?;
-        let descriptor = socket(
-            AddressFamily::Unix,
-            SockType::Stream,
-            SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK,
-            None,
-        )
-        .map_err(|errno| failed("create")(errno.into()))?;
+        let descriptor = unbound_unix_socket().map_err(failed("create"))?;
         let address = UnixAddr::new(path.as_path()).map_err(|errno| failed("name")(errno.into()))?;
         bind(descriptor.as_raw_fd(), &address).map_err(|errno| failed("bind")(errno.into()))?;
         let made = std::fs::symlink_metadata(path).map_err(failed("inspect"))?;
@@ -117,7 +112,7 @@ impl ControlSocket {
                 let permissions = std::fs::Permissions::from_mode(mode);
                 std::fs::set_permissions(path, permissions).map_err(failed("change the mode of"))?;
             }
-            listen(&descriptor, Backlog::MAXALLOWABLE).map_err(|errno| failed("listen on")(errno.into()))
+            listen(&descriptor, backlog()).map_err(|errno| failed("listen on")(errno.into()))
         };
         match prepared() {
             Ok(()) => Ok((socket, UnixListener::from(descriptor))),

@@ -89,6 +89,14 @@ pub fn draining(previous: &str) -> Map<String, Value> {
     }))
 }
 
+/// The answer for whoever waits until the previous release has drained, when the daemon is upgraded meanwhile.
+pub fn not_waited(previous: &str) -> Map<String, Value> {
+    let message = format!(
+        "the deploy is done, but the daemon was upgraded before {previous} had drained; rollbridge ps tells when it has"
+    );
+    error(ErrorCode::ShuttingDown, &message)
+}
+
 /// An event as `events` lists it and as the daemon logs it.
 pub fn event(event: &Event) -> Value {
     let mut line = object(json!({ "seq": event.seq, "at": event.at.to_rfc3339() }));

@@ -15,6 +15,17 @@ pub enum EngineError {
     /// Nothing is started any more.
     #[error("the daemon is shutting down; start it again to {0}")]
     ShuttingDown(&'static str),
+    /// This engine makes way for another program.
+    #[error("the daemon is just being upgraded; ask again in a moment")]
+    Upgrading,
+    /// The other program does not take over.
+    #[error("upgrade failed, the daemon goes on as it is: {0}")]
+    Upgrade(String),
+    /// The other program has taken over, but not from the keeper.
+    #[error(
+        "the daemon runs the new version, but its keeper, the small process that holds everything, stays what it was: {0}"
+    )]
+    KeeperStays(String),
     /// Another deploy or rollback has the turn.
     #[error("{running} is still running; wait for it, or use --wait to queue behind it")]
     DeployInProgress {
@@ -138,7 +149,8 @@ impl EngineError {
     pub fn code(&self) -> ErrorCode {
         match self {
             EngineError::InvalidRequest(_) => ErrorCode::InvalidRequest,
-            EngineError::ShuttingDown(_) => ErrorCode::ShuttingDown,
+            EngineError::ShuttingDown(_) | EngineError::Upgrading => ErrorCode::ShuttingDown,
+            EngineError::Upgrade(_) | EngineError::KeeperStays(_) => ErrorCode::UpgradeFailed,
             EngineError::DeployInProgress { .. } => ErrorCode::DeployInProgress,
             EngineError::ReleaseNotFound { .. } => ErrorCode::ReleaseNotFound,
             EngineError::NeverActive { .. } => ErrorCode::ReleaseNotFound,

@@ -8,6 +8,7 @@ mod deploy;
 mod drain;
 mod error;
 mod follow_logs;
+mod handover;
 mod listening;
 mod logs;
 mod noting;
@@ -15,6 +16,7 @@ mod request;
 mod restart;
 mod resume_file;
 mod resuming;
+mod retiring;
 mod rollback;
 mod sequence;
 mod settings;
@@ -25,11 +27,14 @@ pub mod state;
 pub mod status;
 mod stop;
 mod strays;
+mod succeeding;
 mod turn;
+mod upgrade;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::net::TcpListener;
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tokio::sync::watch;
@@ -38,7 +43,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Config;
 use crate::events::{EventLog, Milestone};
 use crate::host::{Exit, ProcessHost, ProcessIdentity, RuntimeCopy};
-use crate::keeper::Past;
+use crate::keeper::{Past, Upgrade};
 use crate::proxy::{Accepting, Proxy};
 use crate::release::ports::PortBook;
 use crate::release::{Release, ReleaseKey};
@@ -54,13 +59,18 @@ pub use noting::{note_event, noted_config, noted_events};
 pub use request::{DeployRequest, RollbackRequest, check_id, pin};
 pub use restart::RestartRequest;
 pub use resume_file::{ResumeFile, ResumeFileError};
-pub use resuming::ResumeError;
+pub use resuming::{ResumeError, rehearse};
+pub use retiring::Retired;
 pub use source::{ConfigSource, HandedConfig};
 pub use status::Status;
+pub use succeeding::HandedClient;
+pub use upgrade::UpgradeRequest;
 
+use retiring::Retirement;
 use standing::Standing;
 use state::{Keeping, Record};
-use turn::Turn;
+use succeeding::HandedClients;
+use turn::{Held, Turn};
 
 /// What the engine is started with.
 pub struct Start {
@@ -80,6 +90,8 @@ pub struct Start {
     pub daemon: Option<ProcessIdentity>,
     /// What became of the engines before this one.
     pub past: Past,
+    /// Sockets through which engines before this one hand over their connections, by the names they are held by.
+    pub handovers: Vec<(String, OwnedFd)>,
     /// The release that this daemon was told to begin with.
     pub bootstrap: Option<Bootstrap>,
 }
@@ -106,6 +118,12 @@ struct Inner {
     orphans: Mutex<Vec<Record>>,
     daemon: Option<ProcessIdentity>,
     past: Past,
+    /// Cancelled when this engine makes way for another program.
+    retiring: CancellationToken,
+    /// How it does, from then on.
+    retirement: Mutex<Option<Retirement>>,
+    /// Clients of engines before this one that wait for an answer.
+    handed_clients: HandedClients,
     bootstrap: Option<Bootstrap>,
     /// The copy of the program that this process runs from.
     runtime: Option<RuntimeCopy>,
@@ -192,19 +210,27 @@ impl Engine {
             environment,
             daemon,
             past,
+            handovers,
             bootstrap,
         } = start;
         let route = book.active().map(|release| release.route().clone());
         let proxy = Proxy::start(listener, settings::of(&config), route)?;
         let address = proxy.local_address();
-        events.record(match past.ends {
-            0 => Milestone::ProxyListening {
+        events.record(match &past.upgrade {
+            None if past.ends == 0 => Milestone::ProxyListening {
                 host: address.ip().to_string(),
                 port: address.port(),
             },
-            restarts => Milestone::EngineRestarted {
+            Some(Upgrade::Succeeded) => Milestone::DaemonUpgraded {
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                engine_pid: std::process::id(),
+            },
+            Some(Upgrade::Failed(reason)) => Milestone::UpgradeFailed {
+                reason: reason.clone(),
+            },
+            None => Milestone::EngineRestarted {
                 pid: std::process::id(),
-                restarts,
+                restarts: past.ends,
                 exit_code: past.last.and_then(Exit::code),
                 exit_signal: past.last.and_then(Exit::signal_name),
                 absent_ms: past.absent_ms,
@@ -231,6 +257,9 @@ impl Engine {
             orphans: Mutex::default(),
             daemon,
             past,
+            retiring: CancellationToken::new(),
+            retirement: Mutex::default(),
+            handed_clients: HandedClients::default(),
             bootstrap,
             runtime: RuntimeCopy::of_this_program(),
             closing: CancellationToken::new(),
@@ -241,6 +270,7 @@ impl Engine {
         };
         engine.note_book(&engine.book());
         engine.watch_strays();
+        engine.succeed(handovers);
         Ok(engine)
     }
 
@@ -257,6 +287,25 @@ impl Engine {
     fn adopt(&self, config: &Arc<Config>) {
         *self.inner.config.lock().unwrap_or_else(PoisonError::into_inner) = config.clone();
         self.inner.proxy.configure(settings::of(config));
+    }
+
+    /// Waits for the turn; but not while this engine makes way for another one, whom the client should ask.
+    async fn wait_for_turn(&self, description: &str, release_id: Option<&str>) -> Result<Held, EngineError> {
+        tokio::select! {
+            biased;
+            () = self.retiring() => Err(EngineError::Upgrading),
+            held = self.inner.turn.wait(description, release_id) => Ok(held),
+        }
+    }
+
+    /// Waits until this engine makes way for another program.
+    pub async fn retiring(&self) {
+        self.inner.retiring.cancelled().await;
+    }
+
+    /// Whether this engine makes way for another program.
+    pub fn is_retiring(&self) -> bool {
+        self.inner.retiring.is_cancelled()
     }
 
     fn refuse_when_closing(&self, what: &'static str) -> Result<(), EngineError> {

@@ -17,6 +17,9 @@ use crate::release::ReleaseKey;
 /// The key of the note of the books.
 pub(super) const BOOK_KEY: &str = "book";
 
+/// The key of the note of the number that the next client connection gets.
+pub(super) const NEXT_CONNECTION_KEY: &str = "connection";
+
 /// What the keys of all notes of events begin with.
 const EVENT_PREFIX: &str = "event/";
 

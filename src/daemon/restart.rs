@@ -29,7 +29,7 @@ impl Engine {
     /// stays stopped. Waits behind a deploy.
     pub async fn restart(&self, request: RestartRequest) -> Result<Vec<String>, EngineError> {
         self.refuse_when_closing("restart")?;
-        let held = self.inner.turn.wait("a restart", None).await;
+        let held = self.wait_for_turn("a restart", None).await?;
         self.refuse_when_closing("restart")?;
         let chosen = self.choose(&request)?;
         let engine = self.clone();

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use super::deploy::Interrupted;
-use super::noting::{BOOK_KEY, BookNote};
+use super::noting::{BOOK_KEY, BookNote, NEXT_CONNECTION_KEY};
 use super::standing::Standing;
 use super::{Book, Engine, Start};
 use crate::host::{Estate, Heir, ProcessHost, Unreadable};
 use crate::process::ManagedProcess;
+use crate::proxy::Proxy;
 use crate::release::lifecycle::Phase;
 use crate::release::ports::PortBook;
 use crate::release::{Release, ReleaseKey, Surroundings, stop_all};
@@ -26,6 +27,18 @@ pub enum ResumeError {
     Proxy(#[from] std::io::Error),
 }
 
+/// Whether an engine of this program could go on from what `estate` tells.
+///
+/// # Errors
+/// When a note cannot be read.
+pub fn rehearse(estate: &Estate) -> Result<(), Unreadable> {
+    estate.find::<BookNote>(BOOK_KEY)?;
+    super::noted_events(estate)?;
+    ManagedProcess::check_notes(estate)?;
+    Interrupted::check_note(estate)?;
+    Release::check_notes(estate)
+}
+
 impl Engine {
     /// Goes on where an earlier engine stopped, if `estate` tells of one that had come to serve; the config in `start` is
     /// then the noted one. `give_up` is called where processes have been taken over and it cannot go on: it must end this
@@ -35,6 +48,9 @@ impl Engine {
         mut estate: Estate,
         give_up: fn(ResumeError) -> !,
     ) -> Result<Engine, ResumeError> {
+        if let Some(next) = estate.find(NEXT_CONNECTION_KEY)? {
+            Proxy::number_from(next);
+        }
         let Some(note) = estate.find::<BookNote>(BOOK_KEY)? else {
             return Ok(Engine::start(start)?);
         };

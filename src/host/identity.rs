@@ -1,19 +1,16 @@
 //! What names one process for good, also after a restart of the daemon or of the machine: its pid alone does not, for
 //! pids are given out again.
 
-use std::os::unix::fs::MetadataExt;
-use std::sync::OnceLock;
-
 use serde::{Deserialize, Serialize};
 
-use super::members::birth;
+use super::platform::{self, birth, boot_id};
 
 /// Pid, start time and boot together name one process and never another.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ProcessIdentity {
     /// Its process id.
     pub pid: i32,
-    /// When it was started, in clock ticks since boot.
+    /// When it was started: on Linux in clock ticks since boot.
     pub start_ticks: u64,
     /// Which boot of the machine it was started in.
     pub boot_id: String,
@@ -41,29 +38,18 @@ impl ProcessIdentity {
 
     /// The user it runs as.
     pub fn owner(&self) -> Option<u32> {
-        let folder = std::fs::metadata(format!("/proc/{}", self.pid)).ok()?;
-        Some(folder.uid())
+        platform::owner(self.pid)
     }
 }
 
-/// The name the kernel gave to this boot.
-fn boot_id() -> Option<&'static str> {
-    static BOOT_ID: OnceLock<Option<String>> = OnceLock::new();
-    let read = || {
-        let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
-        Some(text.trim().to_owned()).filter(|text| !text.is_empty())
-    };
-    BOOT_ID.get_or_init(read).as_deref()
-}
-
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn another_start_time_or_boot_is_another_process() {
-        let own =
-            ProcessIdentity::of(i32::try_from(std::process::id()).expect("a pid")).expect("a mounted /proc");
+        let own = ProcessIdentity::of(i32::try_from(std::process::id()).expect("a pid"))
+            .expect("this very process");
         assert!(own.is_alive());
         let mut recycled = own.clone();
         recycled.start_ticks += 1;

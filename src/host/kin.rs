@@ -10,10 +10,11 @@
 use nix::errno::Errno;
 use nix::libc;
 use nix::sys::signal::{Signal, kill, killpg};
-use nix::sys::wait::{Id, WaitPidFlag, waitid};
+use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::Pid;
 
-use super::members::{birth, carries_token, is_same, scan, token};
+use super::members::scan;
+use super::platform::{birth, children, is_same, proves_itself, token};
 use super::{Exit, Kinship, Member, SignalError};
 
 /// Sends a signal to every live member, and has those that are halted (SIGSTOP) go on. The leader must not be reaped yet.
@@ -45,31 +46,26 @@ pub fn members(kinship: &Kinship) -> Vec<Member> {
     scan(kinship).into_iter().map(|found| found.member).collect()
 }
 
-/// The live members that prove to belong by the token in their environment: all that may be signalled once the leader may
-/// have been reaped by somebody else, and its number given to a stranger.
+/// The live members that prove to belong: all that may be signalled once the leader may have been reaped by somebody else,
+/// and its number given to a stranger.
 pub fn proven_members(kinship: &Kinship) -> Vec<Member> {
     let mut members = members(kinship);
-    members.retain(|member| carries_token(member.pid, &kinship.token) && is_same(*member));
+    members.retain(|member| proves_itself(*member, kinship));
     members
 }
 
 /// Reaps the children that were left to this single-threaded process because their own parents had ended: all that have
 /// ended but `known`, which are reaped elsewhere.
 pub fn reap_strays(known: &[i32]) {
-    let own = std::fs::read_to_string("/proc/thread-self/children").unwrap_or_default();
-    let children = own.split_ascii_whitespace().filter_map(|pid| pid.parse().ok());
+    let own = nix::unistd::getpid().as_raw();
+    let children = children(own).into_iter();
     children.filter(|pid| !known.contains(pid)).for_each(reap);
 }
 
 /// The live children of the process `parent` whose pid is not in `known` and that carry none of `tokens`: left to it by
 /// parents that ended.
 pub fn strays(parent: i32, known: &[i32], tokens: &[&str]) -> Vec<Member> {
-    let children =
-        std::fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap_or_default();
-    let pids = children
-        .split_ascii_whitespace()
-        .filter_map(|pid| pid.parse().ok());
-    let unknown = pids.filter(|pid: &i32| !known.contains(pid));
+    let unknown = children(parent).into_iter().filter(|pid| !known.contains(pid));
     let is_ours = |pid: i32| token(pid).is_some_and(|found| tokens.contains(&found.as_str()));
     unknown
         .filter(|pid| !is_ours(*pid))
@@ -120,8 +116,5 @@ pub fn exit_of(pid: i32) -> Option<Exit> {
 /// Reaps the child `pid` of this process, if it has ended; a live one is left alone.
 pub fn reap(pid: i32) {
     // Of an error there is nothing to learn: there is no such child, so it needs no reaping.
-    let _ = waitid(
-        Id::Pid(Pid::from_raw(pid)),
-        WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG,
-    );
+    let _ = waitpid(Pid::from_raw(pid), Some(WaitPidFlag::WNOHANG));
 }

@@ -14,7 +14,10 @@ use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::libc;
 use nix::unistd::{AccessFlags, faccessat};
 
-use super::{SpawnError, SpawnSpec};
+use super::{SpawnError, SpawnSpec, platform};
+
+/// No system we run on has a signal above this one. Where it has fewer, the others cannot be reset, and that does no harm.
+const HIGHEST_SIGNAL: libc::c_int = 64;
 
 /// What came of a start.
 #[derive(Debug)]
@@ -60,28 +63,6 @@ pub fn launch(spec: &SpawnSpec) -> Result<Launched, SpawnError> {
     })
 }
 
-/// A descriptor that becomes readable when the child `pid` of this process ends, whoever reaps it. Only on Linux, from
-/// 5.3 on; elsewhere the end must be looked for.
-pub fn ends_readable(pid: i32) -> io::Result<OwnedFd> {
-    #[cfg(target_os = "linux")]
-    {
-        use std::os::fd::FromRawFd;
-        // SAFETY: a system call without pointers.
-        let descriptor = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
-        let descriptor = i32::try_from(descriptor).unwrap_or(-1);
-        if descriptor < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        // SAFETY: the system just gave us this descriptor, and nobody else knows it.
-        Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
-    }
-    #[cfg(not(target_os = "linux"))]
-    {
-        let _ = pid;
-        Err(io::ErrorKind::Unsupported.into())
-    }
-}
-
 /// A folder can be worked in without being readable: what counts is that one may go into it.
 fn can_be_entered(folder: &Path) -> io::Result<()> {
     if !folder.metadata()?.is_dir() {
@@ -99,7 +80,7 @@ fn prepare_child() -> io::Result<()> {
             return Err(io::Error::last_os_error());
         }
         // An ignored signal stays ignored across exec: whoever started the daemon must not decide what an app ignores.
-        for signal in 1..=libc::SIGRTMAX() {
+        for signal in 1..=HIGHEST_SIGNAL {
             libc::signal(signal, libc::SIG_DFL);
         }
         let mut nothing = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
@@ -113,20 +94,10 @@ fn prepare_child() -> io::Result<()> {
 /// Marks every descriptor above stderr, so that none leaks into the app. They must stay open until exec: the standard
 /// library reports a failed exec through one of them.
 fn close_descriptors_on_exec() {
-    #[cfg(target_os = "linux")]
-    // SAFETY: a system call without pointers.
-    unsafe {
-        let marked = libc::syscall(
-            libc::SYS_close_range,
-            3 as libc::c_uint,
-            libc::c_uint::MAX,
-            libc::CLOSE_RANGE_CLOEXEC,
-        );
-        if marked == 0 {
-            return;
-        }
+    if platform::close_on_exec(3) {
+        return;
     }
-    // Elsewhere, and on a kernel before 5.11: one by one, up to a limit that covers what a daemon opens.
+    // One by one, up to a limit that covers what a daemon opens.
     for descriptor in 3..4096 {
         // SAFETY: setting a flag on a descriptor that is not open fails and does nothing.
         unsafe { libc::fcntl(descriptor, libc::F_SETFD, libc::FD_CLOEXEC) };

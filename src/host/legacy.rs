@@ -11,7 +11,7 @@ use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::ProcessIdentity;
+use super::{ProcessIdentity, platform};
 
 /// A process that was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,13 +36,9 @@ impl Census {
             parents: BTreeMap::new(),
             commands: BTreeMap::new(),
         };
-        for entry in std::fs::read_dir("/proc")?.flatten() {
-            let pid = entry.file_name().to_str().and_then(|name| name.parse().ok());
-            // One that ended meanwhile is none.
-            if let Some((pid, parent)) = pid.and_then(|pid| Some((pid, parent_of(pid)?))) {
-                census.parents.insert(pid, parent);
-                census.commands.insert(pid, command_line(pid));
-            }
+        for running in platform::everything_running()? {
+            census.parents.insert(running.pid, running.parent);
+            census.commands.insert(running.pid, running.command);
         }
         Ok(census)
     }
@@ -128,29 +124,13 @@ pub fn quit_screen(pid: i32, name: &str) {
         .status();
 }
 
-/// The parent of a live process.
-fn parent_of(pid: i32) -> Option<i32> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name in parentheses may hold anything.
-    let mut fields = stat[stat.rfind(')')? + 1..].split_ascii_whitespace();
-    let is_alive = !matches!(fields.next()?, "Z" | "X");
-    fields.next()?.parse().ok().filter(|_| is_alive)
-}
-
-/// The arguments of a process with spaces between them, as `ps` shows them.
-fn command_line(pid: i32) -> String {
-    let bytes = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    let text = String::from_utf8_lossy(&bytes).replace('\0', " ");
-    text.trim_end().to_owned()
-}
-
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn the_caller_and_its_ancestors_are_never_found() {
-        let census = Census::take().expect("a mounted /proc");
+        let census = Census::take().expect("processes can be listed");
         let own = i32::try_from(std::process::id()).expect("a pid");
         assert!(!census.matching(&[]).contains(&own));
         assert!(!census.matching(&[]).contains(&1));

@@ -5,16 +5,15 @@
 mod census;
 mod detached;
 mod estate;
-mod held_socket;
 mod identity;
 pub mod kin;
 mod launch;
 pub mod legacy;
-mod listeners;
 mod members;
 mod orphan;
 mod output;
 mod own_file;
+pub mod platform;
 mod private_folder;
 mod runtime_copy;
 
@@ -22,6 +21,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::future::Future;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::pin::Pin;
 
@@ -37,14 +37,13 @@ use crate::error::plain;
 pub use census::{Census, Depth, Resident, Usage};
 pub use detached::Detached;
 pub use estate::{Estate, Heir, Unreadable, note_of};
-pub use held_socket::is_held;
 pub use identity::ProcessIdentity;
-pub use launch::{Launched, ends_readable, launch};
-pub use listeners::{Listener, listeners};
+pub use launch::{Launched, launch};
 pub use members::Kinship;
 pub use orphan::Orphan;
 pub use output::{CUT_MARK, LONGEST_LINE_BYTES, Log, LogLine, Ring, Writer};
 pub use own_file::{LogFile, OwnFileError, PidFile};
+pub use platform::{Listener, is_held, listeners};
 pub use runtime_copy::{RUNTIME_FORMAT, RuntimeCopy, RuntimeError, runtime_folders};
 
 /// What to start: `/bin/sh -c <command>` in a session and process group of its own.
@@ -152,10 +151,10 @@ impl Exit {
             Exit::Code(_) | Exit::Unknown => None,
             Exit::Signal(number) => Some(match Signal::try_from(number) {
                 Ok(signal) => signal.as_str().to_owned(),
-                Err(_) => match number - nix::libc::SIGRTMIN() {
-                    0 => "SIGRTMIN".to_owned(),
-                    above if above > 0 => format!("SIGRTMIN+{above}"),
-                    _ => format!("SIG{number}"),
+                Err(_) => match platform::real_time(number) {
+                    Some(0) => "SIGRTMIN".to_owned(),
+                    Some(above) => format!("SIGRTMIN+{above}"),
+                    None => format!("SIG{number}"),
                 },
             }),
         }
@@ -183,7 +182,7 @@ impl fmt::Display for Exit {
 pub struct Member {
     /// Its process id.
     pub pid: i32,
-    /// When it was started, in clock ticks since boot: pid and start time together name one process for good.
+    /// When it was started, on Linux in clock ticks since boot: pid and start time together name one process for good.
     pub start_ticks: u64,
 }
 
@@ -255,6 +254,29 @@ pub trait ProcessHost: fmt::Debug + Send + Sync {
 
     /// Waits until all notes so far are safe from the end of this engine.
     fn settled(&self) -> BoxFuture<'static, ()>;
+
+    /// Has an engine of another program stand ready beside this one, to take over once this one retires: its version, or
+    /// why there is none.
+    fn prepare_successor(&self, program: OwnedFd) -> BoxFuture<'static, Result<String, String>> {
+        drop(program);
+        Box::pin(async { Err("this engine cannot be replaced while it runs".to_owned()) })
+    }
+
+    /// Waits until it is known whether whoever holds the processes is of the same program as this engine, after it has
+    /// taken over from another one; why not, if so.
+    fn replaced(&self) -> BoxFuture<'static, Result<(), String>> {
+        Box::pin(async { Ok(()) })
+    }
+
+    /// Says whether this process is an engine that has retired: no stray.
+    fn know_retired(&self, pid: i32, is_one: bool) {
+        let _ = (pid, is_one);
+    }
+
+    /// Says that what is held for this engine under `name` is done with.
+    fn let_go(&self, name: String) {
+        drop(name);
+    }
 
     /// Sends a signal to every live member of the child, and has those that are halted (SIGSTOP) go on, since they
     /// could not act on it otherwise. No member left is no error.

@@ -6,7 +6,8 @@ use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::{Pid, getpgid};
 
-use super::members::{Found, Kinship, is_same, scan, token};
+use super::members::{Found, Kinship, scan};
+use super::platform::{is_same, token};
 use super::{Member, ProcessIdentity, SignalError};
 
 /// Stands for a leader where only the token may decide: no group has this number.

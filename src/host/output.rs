@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use serde::{Deserialize, Serialize};
+
 use super::Stream;
 use crate::clock::Timestamp;
 
@@ -26,7 +28,7 @@ pub struct LogLine {
 }
 
 /// Cuts one stream into lines, whatever way it arrives in.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Splitter {
     begun: Vec<u8>,
     /// The begun line was cut already; the rest of it is dropped.
@@ -80,7 +82,7 @@ fn without_begun_character(bytes: &[u8]) -> &[u8] {
 
 /// What somebody writes on two streams, cut into lines. Every writer has its own: what one begins is never continued by
 /// another.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Writer {
     stdout: Splitter,
     stderr: Splitter,
@@ -132,6 +134,19 @@ impl Ring {
             next_seq: 1,
             margin: 0,
         }
+    }
+
+    /// A ring with these lines, oldest first, whose next line gets the number `next_seq`.
+    pub fn again(most_lines: usize, next_seq: u64, lines: impl IntoIterator<Item = LogLine>) -> Ring {
+        let mut ring = Ring::new(most_lines);
+        lines.into_iter().for_each(|line| ring.keep(line, MARGIN_BYTES));
+        ring.next_seq = next_seq;
+        ring
+    }
+
+    /// The number of the next line.
+    pub fn next_seq(&self) -> u64 {
+        self.next_seq
     }
 
     /// Takes in a whole line, and gives it its number.

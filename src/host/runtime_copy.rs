@@ -12,6 +12,7 @@ use nix::unistd::{Uid, User};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
+use super::platform::{forbids_programs, own_program};
 use super::private_folder::private_folder;
 use crate::error::plain;
 
@@ -100,10 +101,7 @@ impl RuntimeCopy {
 
     /// The copy that this program runs from, if it does.
     pub fn of_this_program() -> Option<RuntimeCopy> {
-        let path = fs::read_link("/proc/self/exe")
-            .or_else(|_| env::current_exe())
-            .ok()?;
-        RuntimeCopy::at(&path)
+        RuntimeCopy::at(&env::current_exe().ok()?)
     }
 
     fn at(path: &Path) -> Option<RuntimeCopy> {
@@ -113,15 +111,6 @@ impl RuntimeCopy {
         let is_digest = digits.len() == DIGITS && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
         let digest = format!("sha256:{digits}");
         (is_digest && path.file_name()? == PROGRAM).then_some(RuntimeCopy { path, digest })
-    }
-}
-
-/// The file of the program that runs, also where it was deleted or replaced.
-fn own_program() -> io::Result<PathBuf> {
-    let running = PathBuf::from("/proc/self/exe");
-    match running.exists() {
-        true => Ok(running),
-        false => env::current_exe(),
     }
 }
 
@@ -216,19 +205,6 @@ fn digest_of(file: &mut File) -> io::Result<String> {
     }
     let digits = hasher.finalize();
     Ok(digits.iter().map(|byte| format!("{byte:02x}")).collect())
-}
-
-fn forbids_programs(folder: &Path) -> bool {
-    #[cfg(target_os = "linux")]
-    {
-        use nix::sys::statvfs::{FsFlags, statvfs};
-        statvfs(folder).is_ok_and(|found| found.flags().contains(FsFlags::ST_NOEXEC))
-    }
-    #[cfg(not(target_os = "linux"))]
-    {
-        let _ = folder;
-        false
-    }
 }
 
 /// A name nobody else makes.

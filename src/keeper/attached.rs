@@ -9,16 +9,22 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use nix::sys::signal::{SigSet, Signal};
-use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::signal::Signal;
 
 use super::keeping::{Attendance, Departure, Keeper, Next};
 use super::message::Past;
-use super::thrift::let_go_of_code;
 use crate::host::kin;
+use crate::host::platform::{Signals, adopt_orphans, let_go_of_code};
 
-/// What may reach the keeper along with the program it serves. That program decides what follows, not the keeper.
-const LEFT_TO_THE_ENGINE: [Signal; 4] = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT];
+/// The ends of children, and what may reach the keeper along with the program it serves. That program decides what follows,
+/// not the keeper.
+const CAUGHT: [Signal; 5] = [
+    Signal::SIGCHLD,
+    Signal::SIGTERM,
+    Signal::SIGINT,
+    Signal::SIGHUP,
+    Signal::SIGQUIT,
+];
 
 /// Starts `program` as the keeper of this process: it must be the binary of this package. The socket leads to it.
 pub fn hire_keeper(program: &Path) -> io::Result<(UnixStream, Child)> {
@@ -38,14 +44,8 @@ pub fn hire_keeper(program: &Path) -> io::Result<(UnixStream, Child)> {
 /// Keeps processes for the engine at the other end of `socket` until that closes. This thread must be the only one of
 /// the process.
 pub fn keep_attached(socket: UnixStream) -> io::Result<()> {
-    let mut signals = SigSet::empty();
-    LEFT_TO_THE_ENGINE
-        .into_iter()
-        .for_each(|signal| signals.add(signal));
-    signals.add(Signal::SIGCHLD);
-    signals.thread_block()?;
-    let signals = SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
-    nix::sys::prctl::set_child_subreaper(true)?;
+    let signals = Signals::catch(&CAUGHT)?;
+    adopt_orphans()?;
     Keeper::new().run(&mut Attached {
         signals,
         socket: Some(socket),
@@ -54,7 +54,7 @@ pub fn keep_attached(socket: UnixStream) -> io::Result<()> {
 }
 
 struct Attached {
-    signals: SignalFd,
+    signals: Signals,
     /// The way to the one engine, until it is taken.
     socket: Option<UnixStream>,
 }
@@ -65,7 +65,7 @@ impl Attendance for Attached {
     }
 
     fn attend(&mut self, known: &[i32]) {
-        while let Ok(Some(_)) = self.signals.read_signal() {}
+        while self.signals.take().is_some() {}
         // Whatever was left to the keeper because its own parent had ended; its own children it reaps elsewhere.
         kin::reap_strays(known);
     }

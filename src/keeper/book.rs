@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::message::{ToEngine, VERSION};
 use crate::clock::Timestamp;
@@ -17,6 +17,14 @@ pub(super) struct Book {
     pub heirs: Vec<Heir>,
     /// The keeper is gone.
     pub lost: bool,
+    /// Engines that have retired and have not ended yet.
+    pub retired: Vec<i32>,
+    /// A successor may stand beside this engine.
+    pub upgrading: bool,
+    /// Who waits to hear whether there is a successor.
+    pub successor: Option<oneshot::Sender<Result<String, String>>>,
+    /// Whether the keeper has become the program of this engine, once that is known.
+    pub replaced: watch::Sender<Option<Result<(), String>>>,
 }
 
 #[derive(Debug)]
@@ -92,10 +100,25 @@ impl Book {
                 }
             }
             ToEngine::Forgotten { child } => drop(self.children.remove(&child)),
+            ToEngine::SuccessorReady { version } => self.tell_successor(Ok(version)),
+            ToEngine::SuccessorFailed { reason } => self.tell_successor(Err(reason)),
+            ToEngine::KeeperReplaced { failure } => {
+                self.replaced.send_replace(Some(failure.map_or(Ok(()), Err)));
+            }
             // Only told to an engine that begins.
-            ToEngine::Listener { .. } | ToEngine::Noted { .. } | ToEngine::Restored { .. } => {}
+            ToEngine::Listener { .. }
+            | ToEngine::Noted { .. }
+            | ToEngine::Rehearsed {}
+            | ToEngine::Restored { .. } => {}
         }
         true
+    }
+
+    fn tell_successor(&mut self, outcome: Result<String, String>) {
+        if let Some(waiting) = self.successor.take() {
+            // Whoever asked may have lost interest.
+            let _ = waiting.send(outcome);
+        }
     }
 
     /// The keeper is gone.
@@ -103,6 +126,7 @@ impl Book {
         self.lost = true;
         // Whoever waits for a start learns of it when the sender is dropped.
         self.waiting.clear();
+        self.successor = None;
     }
 
     fn inherit(&mut self, child: u64, pid: i32, token: String, log: u64, role: Role) {

@@ -2,11 +2,12 @@
 
 use std::fs::File;
 use std::io::{ErrorKind, Read};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
-use crate::host::{Exit, Kinship, Launched, Role, Stream, Writer, ends_readable, kin};
+use crate::host::platform::ends_readable;
+use crate::host::{Exit, Kinship, Launched, Role, Stream, Writer, kin};
 
 /// How much is read from a pipe at once: what a pipe holds by default.
 const CHUNK_BYTES: usize = 64 * 1024;
@@ -68,6 +69,40 @@ impl Kept {
             exit: None,
             silent: false,
         }
+    }
+
+    /// Goes on with one that another program has kept.
+    pub fn again(
+        (id, log, role): (u64, u64, Role),
+        (leader, token): (i32, String),
+        writer: Writer,
+        [stdout, stderr, ending]: [Option<OwnedFd>; 3],
+        (exit, silent): (Option<Exit>, bool),
+    ) -> Kept {
+        Kept {
+            id,
+            log,
+            role,
+            kinship: Kinship { leader, token },
+            writer,
+            stdout: stdout.map(File::from),
+            stderr: stderr.map(File::from),
+            ending,
+            exit,
+            silent,
+        }
+    }
+
+    /// What it has begun to write.
+    pub fn writer(&self) -> &Writer {
+        &self.writer
+    }
+
+    /// Its pipes, and what tells the end of its leader.
+    pub fn descriptors(&self) -> [Option<RawFd>; 3] {
+        let pipe = |pipe: &Option<File>| pipe.as_ref().map(AsRawFd::as_raw_fd);
+        let ending = self.ending.as_ref().map(AsRawFd::as_raw_fd);
+        [pipe(&self.stdout), pipe(&self.stderr), ending]
     }
 
     /// What to wait for, besides output.

@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -19,12 +19,15 @@ use super::inheritance::{self, Inheritance};
 use super::keeping::{Attendance, Departure, Keeper, Next};
 use super::message::{Inbox, Past, ToKeeper, VERSION, append};
 use crate::host::{
-    BoxFuture, Census, Child, ChildId, Depth, Exit, Kinship, Log, Member, Note, ProcessHost, Role,
+    BoxFuture, Census, Child, ChildId, Depth, Estate, Exit, Kinship, Log, Member, Note, ProcessHost, Role,
     SignalError, SpawnError, SpawnSpec, Usage, kin,
 };
 
 /// How long processes may take to end after SIGTERM once the keeper is gone.
 const GRACE: Duration = Duration::from_secs(10);
+
+/// How long is waited for room on the way to the keeper.
+const MOMENT: Duration = Duration::from_millis(1);
 
 /// How often is looked whether they have.
 const LOOK: Duration = Duration::from_millis(20);
@@ -40,6 +43,10 @@ pub struct KeeperHost {
     keeper: Option<i32>,
     census: Census,
     lost: CancellationToken,
+    /// How much of what was asked is not out of this process yet.
+    unsent: Arc<AtomicUsize>,
+    /// Another handle on the socket to the keeper.
+    socket: OwnedFd,
 }
 
 /// What goes to the keeper, in this order.
@@ -53,16 +60,23 @@ enum Outgoing {
 
 impl KeeperHost {
     /// Speaks to the keeper at the other end of `socket`, and hears what an earlier engine left there.
-    /// `keeper` is its pid, if it is a process of its own.
-    pub fn connect(socket: UnixStream, keeper: Option<i32>) -> io::Result<(KeeperHost, Inheritance)> {
+    /// `keeper` is its pid, if it is a process of its own. `rehearse` tells whether an engine of this program could go on
+    /// from such notes.
+    pub fn connect(
+        socket: UnixStream,
+        keeper: Option<i32>,
+        rehearse: impl Fn(&Estate) -> Result<(), String>,
+    ) -> io::Result<(KeeperHost, Inheritance)> {
         let mut book = Book::default();
         let mut inbox = Inbox::default();
-        let mut inheritance = inheritance::receive(&socket, &mut inbox, |message| {
+        let mut inheritance = inheritance::receive(&socket, &mut inbox, rehearse, |message| {
             book.take(message);
         })?;
         inheritance.estate.children = std::mem::take(&mut book.heirs);
         let next_log = book.logs.keys().next_back().map_or(1, |last| last + 1);
         socket.set_nonblocking(true)?;
+        let unsent = Arc::new(AtomicUsize::new(0));
+        let another = socket.as_fd().try_clone_to_owned()?;
         let (reader, writer) = tokio::net::UnixStream::from_std(socket)?.into_split();
         let (outgoing, queue) = mpsc::unbounded_channel();
         let host = KeeperHost {
@@ -73,9 +87,11 @@ impl KeeperHost {
             keeper,
             census: Census::default(),
             lost: CancellationToken::new(),
+            unsent: unsent.clone(),
+            socket: another,
         };
         host.ask(ToKeeper::Hello { version: VERSION });
-        tokio::spawn(write(writer, queue));
+        tokio::spawn(write(writer, queue, unsent));
         tokio::spawn(read(reader, inbox, host.book.clone(), host.lost.clone()));
         Ok((host, inheritance))
     }
@@ -105,7 +121,7 @@ impl KeeperHost {
         std::thread::Builder::new()
             .name("keeper".to_owned())
             .spawn(move || Keeper::new().run(&mut Only(Some(theirs))))?;
-        KeeperHost::connect(ours, None).map(|(host, _)| host)
+        KeeperHost::connect(ours, None, |_| Ok(())).map(|(host, _)| host)
     }
 
     /// Waits until the keeper is gone. What it kept is being stopped then.
@@ -116,10 +132,7 @@ impl KeeperHost {
     /// Has a listener held for the next engine, under the name of what it listens for.
     pub fn hold(&self, name: &str, listener: OwnedFd) {
         let name = name.to_owned();
-        // As with `ask`.
-        let _ = self
-            .outgoing
-            .send(Outgoing::WithDescriptor(ToKeeper::Hold { name }, listener));
+        self.send(Outgoing::WithDescriptor(ToKeeper::Hold { name }, listener));
     }
 
     /// Says that this engine serves: from now on another one takes its place should it end.
@@ -132,6 +145,32 @@ impl KeeperHost {
         self.ask(ToKeeper::Notify {
             state: state.to_owned(),
         });
+    }
+
+    /// Waits until nothing is on its way to the keeper; true until the next await of the caller.
+    pub async fn is_quiet(&self) {
+        while self.unsent.load(Ordering::Acquire) > 0 {
+            self.settled().await;
+        }
+    }
+
+    /// Says that this engine has let go of everything but its connections, which it hands over through `socket`; the
+    /// other end is the argument. Must be called where nothing of this engine runs any more, after [`Self::is_quiet`].
+    ///
+    /// # Errors
+    /// When the keeper is gone.
+    pub fn retire(&self, socket: &OwnedFd) -> io::Result<()> {
+        let mut frame = Vec::new();
+        append(&ToKeeper::Retire {}, &mut frame);
+        loop {
+            match descriptors::send(self.socket.as_fd(), &frame, socket.as_fd()) {
+                // So short a message goes as a whole.
+                Ok(_) => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => std::thread::sleep(MOMENT),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// Says that this engine ends for good.
@@ -151,8 +190,15 @@ impl KeeperHost {
     }
 
     fn ask(&self, message: ToKeeper) {
+        self.send(Outgoing::Message(message));
+    }
+
+    fn send(&self, outgoing: Outgoing) {
+        self.unsent.fetch_add(1, Ordering::AcqRel);
         // Without a keeper there is nobody left to ask; whoever waits for an answer is told by the reader.
-        let _ = self.outgoing.send(Outgoing::Message(message));
+        if self.outgoing.send(outgoing).is_err() {
+            self.unsent.store(0, Ordering::Release);
+        }
     }
 }
 
@@ -205,12 +251,50 @@ impl ProcessHost for KeeperHost {
 
     fn settled(&self) -> BoxFuture<'static, ()> {
         let (answer, wait) = oneshot::channel();
-        // As with `ask`.
-        let _ = self.outgoing.send(Outgoing::Settle(answer));
+        self.send(Outgoing::Settle(answer));
         Box::pin(async move {
             // Without a keeper nothing will ever be safer than it is.
             let _ = wait.await;
         })
+    }
+
+    fn prepare_successor(&self, program: OwnedFd) -> BoxFuture<'static, Result<String, String>> {
+        let (answer, wait) = oneshot::channel();
+        {
+            let mut book = self.book();
+            book.successor = Some(answer);
+            book.upgrading = true;
+        }
+        self.send(Outgoing::WithDescriptor(ToKeeper::Upgrade {}, program));
+        let book = self.book.clone();
+        Box::pin(async move {
+            let gone = || Err("the keeper is gone".to_owned());
+            let outcome = wait.await.unwrap_or_else(|_| gone());
+            locked(&book).upgrading = outcome.is_ok();
+            outcome
+        })
+    }
+
+    fn replaced(&self) -> BoxFuture<'static, Result<(), String>> {
+        let mut replaced = self.book().replaced.subscribe();
+        Box::pin(async move {
+            match replaced.wait_for(Option::is_some).await {
+                Ok(outcome) => outcome.clone().unwrap_or(Ok(())),
+                Err(_) => Err("the keeper is gone".to_owned()),
+            }
+        })
+    }
+
+    fn know_retired(&self, pid: i32, is_one: bool) {
+        let retired = &mut self.book().retired;
+        match is_one {
+            true => retired.push(pid),
+            false => retired.retain(|known| *known != pid),
+        }
+    }
+
+    fn let_go(&self, name: String) {
+        self.ask(ToKeeper::LetGo { name });
     }
 
     fn signal(&self, child: ChildId, signal: Signal) -> Result<(), SignalError> {
@@ -239,13 +323,14 @@ impl ProcessHost for KeeperHost {
             return Vec::new();
         };
         let book = self.book();
-        if book.lost || !book.waiting.is_empty() {
+        if book.lost || !book.waiting.is_empty() || book.upgrading {
             // One that is just being started is not known by its pid yet.
             return Vec::new();
         }
         let leaders = book.children.values().map(|known| known.kinship.leader);
         let mut known: Vec<i32> = leaders.collect();
         known.push(std::process::id().cast_signed());
+        known.extend(&book.retired);
         let tokens = book.children.values().map(|known| known.kinship.token.as_str());
         let tokens: Vec<&str> = tokens.collect();
         kin::strays(keeper, &known, &tokens)
@@ -275,13 +360,19 @@ impl ProcessHost for KeeperHost {
     }
 }
 
-async fn write(mut writer: OwnedWriteHalf, mut queue: mpsc::UnboundedReceiver<Outgoing>) {
+async fn write(
+    mut writer: OwnedWriteHalf,
+    mut queue: mpsc::UnboundedReceiver<Outgoing>,
+    unsent: Arc<AtomicUsize>,
+) {
     let mut bytes = Vec::new();
     let mut settling = Vec::new();
     while let Some(first) = queue.recv().await {
         let mut next = Some(first);
         let mut with = None;
+        let mut taken = 0;
         while let Some(outgoing) = next {
+            taken += 1;
             match outgoing {
                 Outgoing::Message(message) => append(&message, &mut bytes),
                 Outgoing::Settle(answer) => settling.push(answer),
@@ -304,6 +395,7 @@ async fn write(mut writer: OwnedWriteHalf, mut queue: mpsc::UnboundedReceiver<Ou
             }
             bytes.clear();
         }
+        unsent.fetch_sub(taken, Ordering::Release);
         // Whoever waited may have left.
         for answer in settling.drain(..) {
             let _: Result<(), ()> = answer.send(());

@@ -46,12 +46,22 @@ pub(super) fn receive(
 
 /// Sends `bytes`, or the first of them, with a descriptor. Returns how many bytes went; the descriptor went with them.
 pub(super) fn send(socket: BorrowedFd<'_>, bytes: &[u8], descriptor: BorrowedFd<'_>) -> io::Result<usize> {
-    let numbers = [descriptor.as_raw_fd()];
-    let messages = [ControlMessage::ScmRights(&numbers)];
+    send_all(socket, bytes, &[descriptor])
+}
+
+/// As [`send`], with any number of descriptors up to [`MOST_AT_ONCE`].
+pub(super) fn send_all(
+    socket: BorrowedFd<'_>,
+    bytes: &[u8],
+    descriptors: &[BorrowedFd<'_>],
+) -> io::Result<usize> {
+    let numbers: Vec<i32> = descriptors.iter().map(AsRawFd::as_raw_fd).collect();
+    let rights = [ControlMessage::ScmRights(&numbers)];
+    let messages: &[ControlMessage<'_>] = if numbers.is_empty() { &[] } else { &rights };
     let sent = sendmsg::<()>(
         socket.as_raw_fd(),
         &[IoSlice::new(bytes)],
-        &messages,
+        messages,
         MsgFlags::empty(),
         None,
     )?;

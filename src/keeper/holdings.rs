@@ -11,24 +11,52 @@ use super::message::{Past, Refusal, ToEngine, VERSION};
 use crate::clock::Timestamp;
 use crate::host::{LogLine, Note, Ring, Role, SpawnSpec, Stream, launch};
 
+/// What the names of sockets begin with through which a retired engine hands over its connections.
+pub const HANDOVER_PREFIX: &str = "handover/";
+
+/// The name of the standard error of the daemon.
+pub const STDERR: &str = "stderr";
+
 /// Everything a new engine is told.
 #[derive(Debug, Default)]
 pub(super) struct Holdings {
     pub children: Vec<Kept>,
-    next_child: u64,
-    rings: BTreeMap<u64, Ring>,
-    notes: BTreeMap<String, String>,
-    listeners: BTreeMap<String, OwnedFd>,
+    pub next_child: u64,
+    pub rings: BTreeMap<u64, Ring>,
+    pub notes: BTreeMap<String, String>,
+    /// Listeners and other sockets, by what they are for.
+    pub listeners: BTreeMap<String, OwnedFd>,
+    pub next_handover: u64,
     /// The engine, while there is one.
     pub link: Option<Link>,
     /// The engine takes nothing in: lines go into their rings alone until it does again.
-    lags: bool,
+    pub lags: bool,
 }
 
 impl Holdings {
     /// Connects a new engine: it is told all there is.
     pub fn connect(&mut self, socket: UnixStream, past: Past) -> io::Result<()> {
+        self.tell_all(Link::new(socket)?, past)
+    }
+
+    /// Connects an engine that may become a successor: it is told the notes alone.
+    pub fn rehearse(&self, socket: UnixStream) -> io::Result<Link> {
         let mut link = Link::new(socket)?;
+        link.tell(&ToEngine::Hello { version: VERSION });
+        self.tell_notes(&mut link);
+        link.tell(&ToEngine::Rehearsed {});
+        Ok(link)
+    }
+
+    fn tell_notes(&self, link: &mut Link) {
+        for (key, text) in &self.notes {
+            let (key, text) = (key.clone(), text.clone());
+            link.tell(&ToEngine::Noted { key, text });
+        }
+    }
+
+    /// Tells an engine all there is. Nothing may wait to be sent to it.
+    pub fn tell_all(&mut self, mut link: Link, past: Past) -> io::Result<()> {
         link.tell(&ToEngine::Hello { version: VERSION });
         // A fresh socket takes the little there is before the notes at once.
         if link.send().is_err() || link.has_unsent() {
@@ -38,10 +66,12 @@ impl Holdings {
             let name = name.clone();
             link.pass(&ToEngine::Listener { name }, listener.as_fd())?;
         }
-        for (key, text) in &self.notes {
-            let (key, text) = (key.clone(), text.clone());
-            link.tell(&ToEngine::Noted { key, text });
+        if past.upgrade.is_some() {
+            // A successor has written elsewhere so far.
+            let name = STDERR.to_owned();
+            link.pass(&ToEngine::Listener { name }, io::stderr().as_fd())?;
         }
+        self.tell_notes(&mut link);
         for (log, ring) in &self.rings {
             let most_lines = ring.most_lines();
             link.tell(&ToEngine::Log {
@@ -155,7 +185,18 @@ impl Holdings {
         self.listeners.insert(name, listener);
     }
 
-    fn tell(&mut self, message: &ToEngine) {
+    /// Holds the socket of an engine that retires, under a name of its own.
+    pub fn hold_handover(&mut self, socket: OwnedFd) {
+        let name = format!("{HANDOVER_PREFIX}{}", self.next_handover);
+        self.next_handover += 1;
+        self.hold(name, socket);
+    }
+
+    pub fn let_go(&mut self, name: &str) {
+        self.listeners.remove(name);
+    }
+
+    pub fn tell(&mut self, message: &ToEngine) {
         if let Some(link) = &mut self.link {
             link.tell(message);
         }
@@ -168,7 +209,7 @@ struct Outlet<'a> {
     log: u64,
     rings: &'a mut BTreeMap<u64, Ring>,
     link: Option<&'a mut Link>,
-    lags: bool,
+    pub lags: bool,
 }
 
 impl Outlet<'_> {

@@ -1,12 +1,14 @@
 //! What a new engine finds at its keeper: all that the engines before it left.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
 use super::descriptors;
-use super::message::{Inbox, Malformed, Past, ToEngine, VERSION};
+use super::holdings::{HANDOVER_PREFIX, STDERR};
+use super::message::{Inbox, Malformed, Past, ToEngine, ToKeeper, VERSION, append};
+use super::replacement::FORMAT;
 use crate::host::Estate;
 
 /// Everything that outlived the engine before.
@@ -20,10 +22,24 @@ pub struct Inheritance {
     pub past: Past,
 }
 
-/// Reads messages until all that is left has been told. `other` sees those that tell of children and lines.
+impl Inheritance {
+    /// The sockets through which retired engines hand over their connections, with the names they are held by.
+    pub fn take_handovers(&mut self) -> Vec<(String, OwnedFd)> {
+        let all = std::mem::take(&mut self.listeners);
+        let (handovers, others) = all
+            .into_iter()
+            .partition(|(name, _)| name.starts_with(HANDOVER_PREFIX));
+        self.listeners = BTreeMap::from_iter::<Vec<_>>(others);
+        handovers
+    }
+}
+
+/// Reads messages until all that is left has been told. `other` sees those that tell of children and lines. Asked whether
+/// it could take over, this engine tells what `rehearse` says of the notes.
 pub(super) fn receive(
-    socket: &UnixStream,
+    mut socket: &UnixStream,
     inbox: &mut Inbox,
+    rehearse: impl Fn(&Estate) -> Result<(), String>,
     mut other: impl FnMut(ToEngine),
 ) -> io::Result<Inheritance> {
     let mut found = Inheritance::default();
@@ -51,12 +67,32 @@ pub(super) fn receive(
                         found.listeners.insert(name, listener);
                     }
                 }
+                ToEngine::Rehearsed {} => {
+                    let mut answer = Vec::new();
+                    let notes = std::mem::take(&mut found.estate);
+                    append(&judgement(rehearse(&notes)), &mut answer);
+                    socket.write_all(&answer)?;
+                }
                 ToEngine::Restored { past } => {
                     found.past = past;
+                    // It was kept apart while this engine was only tried.
+                    if let Some(stderr) = found.listeners.remove(STDERR) {
+                        nix::unistd::dup2_stderr(stderr)?;
+                    }
                     return Ok(found);
                 }
                 message => other(message),
             }
         }
+    }
+}
+
+fn judgement(rehearsal: Result<(), String>) -> ToKeeper {
+    match rehearsal {
+        Ok(()) => ToKeeper::Prepared {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            holdings: FORMAT,
+        },
+        Err(reason) => ToKeeper::Unfit { reason },
     }
 }

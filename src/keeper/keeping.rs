@@ -15,7 +15,8 @@ use nix::sys::signal::Signal;
 use super::child::Kept;
 use super::holdings::Holdings;
 use super::link::Broken;
-use super::message::{Past, ToKeeper, VERSION};
+use super::message::{Past, ToEngine, ToKeeper, VERSION};
+use super::succession::Succession;
 use crate::host::{Stream, kin};
 
 /// How often the ends of children are looked for where the system has nothing to wait for.
@@ -58,6 +59,33 @@ pub(super) trait Attendance {
 
     /// The system refused an engine: says what comes now.
     fn engine_is_refused(&mut self, error: io::Error) -> Next;
+
+    /// Starts an engine of another program, which may become the successor of the one that serves.
+    fn start_successor(&mut self, program: OwnedFd) -> io::Result<UnixStream> {
+        drop(program);
+        Err(io::Error::other(
+            "this daemon runs inside another program; upgrade that one and start it again",
+        ))
+    }
+
+    /// Ends what could have become the successor, and says how it went away if it did so by itself.
+    fn end_successor(&mut self) -> String {
+        String::new()
+    }
+
+    /// The engine retires: from now on its successor is the engine, if there is one. What it is told of the past.
+    fn engine_retires(&mut self) -> Past {
+        Past::default()
+    }
+
+    /// The engine takes too long to take over: it is to end.
+    fn end_engine(&mut self) {}
+
+    /// Has the keeper go on as the program of the engine. Returns only if that is not possible, with the reason.
+    fn replace(&mut self, holdings: &Holdings) -> String {
+        let _ = holdings;
+        String::new()
+    }
 }
 
 /// How an engine went away.
@@ -92,6 +120,8 @@ pub(super) struct Keeper {
     stuck_since: Option<Instant>,
     /// Nothing has happened since it was said that nothing happens.
     rests: bool,
+    /// An engine of another program that may take over, or is just doing so.
+    succession: Succession,
 }
 
 /// What has become ready.
@@ -110,6 +140,17 @@ impl Keeper {
             due: Instant::now(),
             stuck_since: None,
             rests: false,
+            succession: Succession::default(),
+        }
+    }
+
+    /// A keeper that goes on with what another program has held, and with an engine that serves.
+    pub fn resume(mut holdings: Holdings) -> Keeper {
+        holdings.tell(&ToEngine::KeeperReplaced { failure: None });
+        Keeper {
+            holdings,
+            departure: Departure::Unexpected,
+            ..Keeper::new()
         }
     }
 
@@ -135,6 +176,7 @@ impl Keeper {
                 }
             }
             self.heed_a_stuck_engine();
+            self.succession.go_on(&mut self.holdings, attendance);
             let ready = self.wait(attendance);
             if ready.is_none() && !self.rests {
                 attendance.rest();
@@ -169,6 +211,7 @@ impl Keeper {
             return Ok(());
         }
         self.holdings.link = None;
+        self.succession.forget(attendance);
         Err(attendance.engine_is_gone(self.departure, &self.leaders()))
     }
 
@@ -214,6 +257,14 @@ impl Keeper {
                 timeout = self.stuck_since.filter(|_| !has_room).map(|_| STUCK);
             }
             None => timeout = Some(self.due.saturating_duration_since(Instant::now())),
+        }
+        if let Some((descriptor, flags)) = self.succession.descriptor() {
+            asked.push(PollFd::new(descriptor, flags));
+            meanings.push(None);
+        }
+        if let Some(due) = self.succession.due() {
+            let left = due.saturating_duration_since(Instant::now());
+            timeout = Some(timeout.map_or(left, |timeout| timeout.min(left)));
         }
         if let Some(descriptor) = attendance.descriptor() {
             asked.push(PollFd::new(descriptor, PollFlags::POLLIN));
@@ -261,6 +312,10 @@ impl Keeper {
         };
         let received = link.receive();
         while let Some(message) = self.next_message()? {
+            if matches!(message, ToKeeper::Retire {}) {
+                // Whatever it may still say: from here on the successor has the word.
+                return self.retire(attendance);
+            }
             self.obey(message, attendance)?;
         }
         received?;
@@ -298,10 +353,42 @@ impl Keeper {
             ToKeeper::Ready {} => {
                 self.departure = Departure::Unexpected;
                 attendance.engine_is_ready();
+                if self.succession.has_taken_over() {
+                    let failure = Some(attendance.replace(&self.holdings));
+                    self.holdings.tell(&ToEngine::KeeperReplaced { failure });
+                }
             }
             ToKeeper::Farewell {} => self.departure = Departure::Farewell,
+            ToKeeper::Upgrade {} => {
+                let link = self.holdings.link.as_mut();
+                if let Some(program) = link.and_then(|link| link.next_descriptor()) {
+                    self.succession.begin(program, &mut self.holdings, attendance);
+                }
+            }
+            ToKeeper::LetGo { name } => self.holdings.let_go(&name),
+            // Said by one that is no successor, or handled before.
+            ToKeeper::Prepared { .. } | ToKeeper::Unfit { .. } | ToKeeper::Retire {} => {}
         }
         Ok(())
+    }
+
+    /// The engine has let go of everything; its successor is told all there is, and is the engine from now on.
+    fn retire(&mut self, attendance: &mut impl Attendance) -> Result<(), Broken> {
+        let handover = self
+            .holdings
+            .link
+            .as_mut()
+            .and_then(|link| link.next_descriptor());
+        if let Some(socket) = handover {
+            self.holdings.hold_handover(socket);
+        }
+        self.holdings.link = None;
+        self.departure = Departure::BeforeReady;
+        let past = attendance.engine_retires();
+        let link = self.succession.take_over();
+        link.map_or(Err(Broken), |link| {
+            self.holdings.tell_all(link, past).map_err(|_| Broken)
+        })
     }
 
     /// Nobody is left who knows what the processes are for: they are stopped rather than left behind.

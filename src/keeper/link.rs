@@ -2,8 +2,10 @@
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Write};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
+
+use serde::{Deserialize, Serialize};
 
 use super::descriptors;
 use super::message::{Inbox, Malformed, ToEngine, ToKeeper, append};
@@ -27,7 +29,50 @@ pub(super) struct Link {
     sent: usize,
 }
 
+/// A link, as it is written down for the program that takes this one's place.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct WrittenLink {
+    socket: RawFd,
+    unread: Vec<u8>,
+    descriptors: Vec<RawFd>,
+    unsent: Vec<u8>,
+}
+
+impl WrittenLink {
+    pub fn descriptors(&self) -> impl Iterator<Item = RawFd> {
+        self.descriptors.iter().copied().chain([self.socket])
+    }
+}
+
 impl Link {
+    /// How it stands at this moment.
+    pub fn written(&self) -> WrittenLink {
+        WrittenLink {
+            socket: self.socket.as_raw_fd(),
+            unread: self.inbox.unread().to_vec(),
+            descriptors: self.descriptors.iter().map(AsRawFd::as_raw_fd).collect(),
+            unsent: self.unsent[self.sent..].to_vec(),
+        }
+    }
+
+    /// Goes on with one that was written down; `open` makes descriptors of numbers.
+    pub fn again(written: WrittenLink, open: impl Fn(RawFd) -> io::Result<OwnedFd>) -> io::Result<Link> {
+        let mut inbox = Inbox::default();
+        inbox.push(&written.unread);
+        Ok(Link {
+            socket: UnixStream::from(open(written.socket)?),
+            inbox,
+            descriptors: written
+                .descriptors
+                .into_iter()
+                .map(open)
+                .collect::<io::Result<_>>()?,
+            unsent: written.unsent,
+            sent: 0,
+        })
+    }
+
     pub fn new(socket: UnixStream) -> io::Result<Link> {
         socket.set_nonblocking(true)?;
         Ok(Link {

@@ -68,6 +68,29 @@ pub enum ToKeeper {
     },
     /// The engine serves: should it end now, another one is to take its place.
     Ready {},
+    /// Start an engine of another program beside this one, and see whether it could take over; the opened program comes
+    /// with the message. Answered by `SuccessorReady` or `SuccessorFailed`.
+    Upgrade {},
+    /// This engine has let go of everything but its connections: the successor takes over. Its end of the socket through
+    /// which those are handed over comes with the message.
+    Retire {},
+    /// From a successor that has read what it would be left: it could take over.
+    Prepared {
+        /// The version of its program.
+        version: String,
+        /// The [`super::replacement::FORMAT`] it can take over from a keeper.
+        holdings: u32,
+    },
+    /// From a successor: it could not take over.
+    Unfit {
+        /// Why.
+        reason: String,
+    },
+    /// What was held under this name is done with.
+    LetGo {
+        /// What it was for.
+        name: String,
+    },
     /// The engine has stopped what it ran and ends for good.
     Farewell {},
 }
@@ -118,6 +141,23 @@ pub enum ToEngine {
         /// What became of the engines before.
         past: Past,
     },
+    /// All notes have been told to an engine that may become the successor: it is to say whether it understands them.
+    Rehearsed {},
+    /// A successor stands ready.
+    SuccessorReady {
+        /// The version of its program.
+        version: String,
+    },
+    /// There is no successor, or there is none any more; all stays as it is.
+    SuccessorFailed {
+        /// Why.
+        reason: String,
+    },
+    /// The keeper itself is of the new program by now, or must stay what it was.
+    KeeperReplaced {
+        /// Why it stays what it was.
+        failure: Option<String>,
+    },
     /// A process was started.
     Spawned {
         /// The request it answers.
@@ -167,7 +207,7 @@ pub enum ToEngine {
 }
 
 /// The engines a keeper has had.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Past {
     /// How many ended without a farewell.
@@ -178,6 +218,26 @@ pub struct Past {
     pub short_lived: u32,
     /// How long there was none, in milliseconds.
     pub absent_ms: u64,
+    /// The engine before retired for an upgrade, and what came of it.
+    #[serde(default)]
+    pub upgrade: Option<Upgrade>,
+}
+
+impl Past {
+    /// Whether an engine before this one came to serve, so that there is something to go on with.
+    pub fn is_there(&self) -> bool {
+        self.ends > 0 || self.upgrade.is_some()
+    }
+}
+
+/// What came of an upgrade, for the engine that goes on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Upgrade {
+    /// The engine that reads this is the successor.
+    Succeeded,
+    /// The successor did not come to serve, for this reason: the engine that reads this is of the program before.
+    Failed(String),
 }
 
 /// A [`SpawnError`] on its way.
@@ -249,6 +309,11 @@ impl Inbox {
         self.bytes.drain(..self.read);
         self.read = 0;
         self.bytes.extend_from_slice(bytes);
+    }
+
+    /// What has not been read as messages yet.
+    pub fn unread(&self) -> &[u8] {
+        &self.bytes[self.read..]
     }
 
     /// The next message that is whole. After [`Malformed::TooLong`] nothing that follows can be trusted.

@@ -10,6 +10,7 @@ use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 use nix::unistd::{AccessFlags, access, execve};
 
 use crate::error::plain;
+use crate::host::platform::command_of_this_process;
 
 /// Replaces this process by the program at `path`, with this process's environment and `additions`. Returns only to say
 /// why that was not possible.
@@ -61,7 +62,7 @@ fn prepare(
 
 /// The arguments byte for byte, where the system still has them: what is not UTF-8 is lost in JavaScript.
 fn as_given(arguments: Vec<String>) -> Vec<OsString> {
-    let line = std::fs::read("/proc/self/cmdline").unwrap_or_default();
+    let line = command_of_this_process();
     let tail = tail_of(&line, &arguments);
     tail.unwrap_or_else(|| arguments.into_iter().map(OsString::from).collect())
 }

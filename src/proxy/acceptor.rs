@@ -1,11 +1,9 @@
 //! The acceptor: takes connections from the one listener and hands each to the least loaded worker. It never reads a
 //! request, and it never ends because of an error: whatever accepting runs into, it waits a little and goes on.
 
-use std::cell::Cell;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -13,10 +11,12 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
-use tokio::task::LocalSet;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::{JoinSet, LocalSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::handed::Handed;
 use super::refusal;
 use super::worker::Seat;
 
@@ -29,6 +29,15 @@ const REFUSAL_TIME: Duration = Duration::from_secs(1);
 
 /// Trouble is over when nothing has gone wrong for this long.
 const QUIET_TIME: Duration = Duration::from_secs(5);
+
+/// What the acceptor is told.
+#[derive(Debug)]
+pub(super) enum Order {
+    /// Accept no more, and have the workers give up what they have by this way.
+    HandOver(mpsc::UnboundedSender<Handed>),
+    /// Have the workers keep what they have, say so, and accept again.
+    TakeBack(oneshot::Sender<()>),
+}
 
 /// Whether connections can be accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,17 +88,58 @@ impl Acceptor {
     }
 
     /// Accepts until told to stop.
-    pub(super) fn run(self, runtime: Runtime, stop: CancellationToken) {
+    pub(super) fn run(
+        self,
+        runtime: Runtime,
+        orders: mpsc::UnboundedReceiver<Order>,
+        stop: CancellationToken,
+    ) {
         LocalSet::new().block_on(&runtime, async move {
             tokio::select! {
                 () = stop.cancelled() => {}
-                () = self.accept_all() => {}
+                () = self.follow(orders) => {}
             }
         });
     }
 
-    async fn accept_all(&self) {
-        let refusing = Rc::new(Cell::new(0));
+    /// Accepts, except between being told to hand over and being told to take back.
+    async fn follow(&self, mut orders: mpsc::UnboundedReceiver<Order>) {
+        let mut refusals = JoinSet::new();
+        let mut accepts = true;
+        loop {
+            // An order cannot interrupt between a connection that has been accepted and its place at a worker.
+            let order = tokio::select! {
+                order = orders.recv() => order,
+                () = self.accept_all(&mut refusals), if accepts => None,
+            };
+            match order {
+                Some(Order::HandOver(way)) => {
+                    accepts = false;
+                    for seat in &self.seats {
+                        seat.send_away(way.clone());
+                    }
+                    // Those who are being refused count as connections, so the way stays until they have gone.
+                    let mut refusals = std::mem::take(&mut refusals);
+                    tokio::task::spawn_local(async move {
+                        while refusals.join_next().await.is_some() {}
+                        drop(way);
+                    });
+                }
+                Some(Order::TakeBack(done)) => {
+                    accepts = true;
+                    for seat in &self.seats {
+                        seat.stay();
+                    }
+                    // Whoever asked may have left.
+                    let _ = done.send(());
+                }
+                // Whoever gives orders has gone, and the signal to stop is on its way.
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    async fn accept_all(&self, refusals: &mut JoinSet<()>) {
         let mut pause = FIRST_PAUSE;
         // When accepting failed last; none once that is over.
         let mut trouble: Option<Instant> = None;
@@ -101,7 +151,7 @@ impl Acceptor {
                         self.watch.tell(Accepting::Resumed);
                     }
                     pause = FIRST_PAUSE;
-                    self.place(stream, peer, &refusing);
+                    self.place(stream, peer, refusals);
                 }
                 Err(error) if after(&error) == AfterError::GoOn => {}
                 Err(error) => {
@@ -116,14 +166,13 @@ impl Acceptor {
         }
     }
 
-    fn place(&self, stream: TcpStream, peer: SocketAddr, refusing: &Rc<Cell<usize>>) {
+    fn place(&self, stream: TcpStream, peer: SocketAddr, refusals: &mut JoinSet<()>) {
         let loads: Vec<usize> = self.seats.iter().map(Seat::load).collect();
         if loads.iter().sum::<usize>() >= self.max_connections.load(SeqCst) {
-            if refusing.get() < MAX_REFUSALS {
-                let refusing = Refusing::new(Rc::clone(refusing));
-                tokio::task::spawn_local(async move {
+            while refusals.try_join_next().is_some() {}
+            if refusals.len() < MAX_REFUSALS {
+                refusals.spawn_local(async move {
                     let _ = tokio::time::timeout(REFUSAL_TIME, refuse(stream)).await;
-                    drop(refusing);
                 });
             }
             return;
@@ -154,22 +203,6 @@ impl fmt::Debug for Watch {
     }
 }
 
-/// Counts the refusals under way.
-struct Refusing(Rc<Cell<usize>>);
-
-impl Refusing {
-    fn new(count: Rc<Cell<usize>>) -> Refusing {
-        count.set(count.get() + 1);
-        Refusing(count)
-    }
-}
-
-impl Drop for Refusing {
-    fn drop(&mut self) {
-        self.0.set(self.0.get() - 1);
-    }
-}
-
 /// Answers 503 and waits for the client to leave: closing before its request has been read would make the kernel
 /// send a reset, which can overtake the answer.
 async fn refuse(mut stream: TcpStream) -> io::Result<()> {
@@ -194,7 +227,7 @@ fn longer(pause: Duration) -> Duration {
 }
 
 /// The first of the smallest loads.
-fn least_loaded(loads: &[usize]) -> usize {
+pub(super) fn least_loaded(loads: &[usize]) -> usize {
     loads
         .iter()
         .enumerate()

@@ -3,26 +3,31 @@
 
 use std::io::Write;
 
+use serde::{Deserialize, Serialize};
+
 use super::buffer::Buffer;
 use super::chunks::{BadBody, Chunks};
 use super::framing::Framing;
 
 /// How a body is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub(super) enum Encoding {
     Plain,
     Chunked,
 }
 
 /// A body under way.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub(super) struct Body {
     rest: Rest,
     encoding: Encoding,
 }
 
 /// What is still to come.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 enum Rest {
     Nothing,
     Bytes(u64),

@@ -28,6 +28,15 @@ pub(super) struct Buffer {
 }
 
 impl Buffer {
+    /// A buffer with these bytes to be used.
+    pub(super) fn of(bytes: &[u8]) -> Buffer {
+        let mut buffer = Buffer::default();
+        if !bytes.is_empty() {
+            buffer.tail().extend_from_slice(bytes);
+        }
+        buffer
+    }
+
     /// The bytes that are still to be used.
     pub(super) fn unread(&self) -> &[u8] {
         &self.bytes[self.start..]

@@ -1,5 +1,7 @@
 //! Chunked bodies: reads one chunk after the other out of a buffer, strictly. Extensions of chunks are dropped.
 
+use serde::{Deserialize, Serialize};
+
 use super::buffer::Buffer;
 use super::head::{MAX_FIELDS, has_bare_line_end};
 
@@ -9,7 +11,8 @@ const MAX_SIZE_LINE_BYTES: usize = 4096;
 const MAX_TRAILER_BYTES: usize = 16 * 1024;
 
 /// What the reader expects next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub(super) enum Chunks {
     Size,
     /// Bytes left of a chunk.

@@ -11,21 +11,25 @@ use tokio::time::{Instant, Sleep};
 use super::body::{Body, Encoding};
 use super::buffer::Buffer;
 use super::chunks::BadBody;
+use super::departure::Departure;
 use super::exchange::Upload;
 use super::forward::{Outcome, forward};
 use super::forwarded::Seen;
 use super::framing::Framing;
+use super::handed::{HeldRequest, Resting, Stage};
 use super::refusal::{Form, Refusal};
 use super::request::{self, Request};
 use super::slot::Listed;
 use super::tunnel::Tunnel;
 use super::wire::Wire;
-use super::worker::{Arrival, Worker};
+use super::worker::{Arrival, Beginning, Worker};
 
 /// What came of waiting for a request.
 enum Next {
     Request(Request, Buffer),
     Refused(Refusal),
+    /// Another proxy goes on with the connection.
+    Leaves,
     /// The client has left, or was quiet for too long.
     Over,
 }
@@ -44,27 +48,62 @@ pub(super) async fn serve(worker: Rc<Worker>, arrival: Arrival, listed: Listed) 
     drop(settings);
     let mut wire = Wire::new(stream, Rc::clone(listed.slot()));
     let mut alarm = Alarm::new(head_timeout);
-    // Idle time begins with the first answer: until then the request may be on its way.
-    let mut patience = head_timeout;
+    let mut answered = false;
+    let mut held = None;
+    match arrival.beginning {
+        Beginning::New => {}
+        Beginning::Resting(resting) => {
+            wire.input = Buffer::of(&resting.unread);
+            answered = resting.answered;
+        }
+        Beginning::Held(request) => held = Some(request),
+    }
     loop {
-        let seen = || Seen::new(arrival.peer, local, &worker.settings().trusted_proxies);
-        let (request, output) = match next_request(&mut wire, seen, patience, &mut alarm).await {
-            Next::Request(request, output) => (request, output),
-            Next::Refused(refusal) => return Box::pin(refuse(wire, refusal, Form::default())).await,
-            Next::Over => return,
+        let (request, mut upload, waited) = match held.take() {
+            Some(held) => go_on(&mut wire, *held).await,
+            None => {
+                let seen = || Seen::new(arrival.peer, local, &worker.settings().trusted_proxies);
+                // Idle time begins with the first answer: until then the request may be on its way.
+                let patience = if answered { idle_timeout } else { head_timeout };
+                match next_request(&mut wire, seen, patience, &mut alarm, worker.departure()).await {
+                    Next::Request(request, output) => {
+                        let body = Body::new(request.framing, encoding(request.framing));
+                        (request, Upload { output, body }, Duration::ZERO)
+                    }
+                    Next::Refused(refusal) => {
+                        return Box::pin(refuse(wire, refusal, Form::default())).await;
+                    }
+                    Next::Leaves => {
+                        let unread = wire.input.unread().to_vec();
+                        let resting = Stage::Resting(Resting { answered, unread });
+                        return listed.give_up(resting, wire.stream, None);
+                    }
+                    Next::Over => return,
+                }
+            }
         };
         // Without idle time the client is told with each answer that no other request is welcome.
         let keep_alive = request.keep_alive && !idle_timeout.is_zero();
-        let mut upload = Upload {
-            output,
-            body: Body::new(request.framing, encoding(request.framing)),
-        };
         // A body that came along with the head is judged before anything is sent.
         let outcome = match upload.body.transfer(&mut wire.input, &mut upload.output) {
             // In memory of its own, which goes back with the answer: most connections are idle most of the time.
-            Ok(_) => Box::pin(forward(&worker, &mut wire, &request, &mut upload, keep_alive)).await,
+            Ok(_) => {
+                Box::pin(forward(
+                    &worker,
+                    &mut wire,
+                    &request,
+                    &mut upload,
+                    keep_alive,
+                    waited,
+                ))
+                .await
+            }
             Err(BadBody(reason)) => Outcome::Refused(Refusal::BadRequest(reason)),
         };
+        if let Outcome::Leaves { waited } = outcome {
+            let stage = Stage::Held(Box::new(held_request(&wire, request, &upload, waited)));
+            return listed.give_up(stage, wire.stream, None);
+        }
         if !matches!(outcome, Outcome::Switched { .. }) {
             wire.slot.rest();
         }
@@ -87,7 +126,7 @@ pub(super) async fn serve(worker: Rc<Worker>, arrival: Arrival, listed: Listed) 
                 }
             }
             Outcome::Cut { until_close: true } => return wire.reset(),
-            Outcome::Cut { until_close: false } | Outcome::Gone => return,
+            Outcome::Cut { until_close: false } | Outcome::Gone | Outcome::Leaves { .. } => return,
             Outcome::Switched {
                 upstream,
                 counted,
@@ -96,8 +135,37 @@ pub(super) async fn serve(worker: Rc<Worker>, arrival: Arrival, listed: Listed) 
                 return Tunnel::new(wire, upstream).start(arrival.load, counted, target, listed);
             }
         }
-        patience = idle_timeout;
+        answered = true;
     }
+}
+
+/// A request that leaves, none of which an upstream has kept.
+fn held_request(wire: &Wire, request: Request, upload: &Upload, waited: Duration) -> HeldRequest {
+    HeldRequest {
+        usage: wire.slot.usage(),
+        request,
+        body: upload.body,
+        output: upload.output.unread().to_vec(),
+        unread: wire.input.unread().to_vec(),
+        waited_ms: u64::try_from(waited.as_millis()).unwrap_or(u64::MAX),
+    }
+}
+
+/// Such a request where it goes on.
+async fn go_on(wire: &mut Wire, held: HeldRequest) -> (Request, Upload, Duration) {
+    wire.slot.go_on(&held.usage);
+    // Once it waits for its upstream it has to be found, should it leave again.
+    std::future::poll_fn(|context| {
+        wire.slot.attend(context);
+        Poll::Ready(())
+    })
+    .await;
+    wire.input = Buffer::of(&held.unread);
+    let upload = Upload {
+        output: Buffer::of(&held.output),
+        body: held.body,
+    };
+    (held.request, upload, Duration::from_millis(held.waited_ms))
 }
 
 fn encoding(framing: Framing) -> Encoding {
@@ -125,6 +193,7 @@ async fn next_request(
     seen: impl Fn() -> Seen,
     patience: Duration,
     alarm: &mut Alarm,
+    departure: &Departure,
 ) -> Next {
     let mut head = Buffer::default();
     // How much of the input has been looked at without finding the end of the head.
@@ -132,6 +201,10 @@ async fn next_request(
     let mut deadline = None;
     let mut begun = false;
     std::future::poll_fn(|context| {
+        wire.slot.attend(context);
+        if departure.is_open() {
+            return Poll::Ready(Next::Leaves);
+        }
         loop {
             while looked_at == 0 && wire.input.unread().starts_with(b"\r\n") {
                 wire.input.consume(2);
@@ -228,6 +301,7 @@ mod tests {
             seen,
             Duration::from_secs(75),
             &mut Alarm::new(HEAD_TIMEOUT),
+            &Departure::default(),
         )
         .await;
         (next, began.elapsed())

@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 use std::task::Poll;
+use std::time::Duration;
 
 use super::answer::Final;
 use super::exchange::{Done, Exchange, Failure, Upload};
@@ -25,6 +26,8 @@ pub(super) enum Outcome {
     Cut { until_close: bool },
     /// The client has left.
     Gone,
+    /// The connection leaves for another proxy, with its request; says how long that has been held.
+    Leaves { waited: Duration },
     /// Both sides speak another protocol from now on.
     Switched {
         upstream: Upstream,
@@ -41,6 +44,7 @@ enum NoConnection {
     Rerouted,
     Closed,
     ClientGone,
+    Leaving,
 }
 
 /// How one try ended, and whether the head of an answer has been sent.
@@ -50,15 +54,16 @@ enum Try {
     Closed,
 }
 
-/// Sends the request to the current route until somebody answers or patience ends.
+/// Sends the request, held elsewhere for the time `waited`, to the current route until somebody answers or patience ends.
 pub(super) async fn forward(
     worker: &Worker,
     wire: &mut Wire,
     request: &Request,
     upload: &mut Upload,
     keep_alive: bool,
+    waited: Duration,
 ) -> Outcome {
-    let mut patience = Patience::new();
+    let mut patience = Patience::after(waited);
     let mut fresh = false;
     upload.output.keep();
     loop {
@@ -93,6 +98,11 @@ pub(super) async fn forward(
             },
             Err(NoConnection::Closed) => return Outcome::Refused(Refusal::Closed),
             Err(NoConnection::ClientGone) => return Outcome::Gone,
+            Err(NoConnection::Leaving) => {
+                return Outcome::Leaves {
+                    waited: patience.waited(worker),
+                };
+            }
         };
 
         let exchange = Exchange::new(wire, &mut upstream, request, upload, keep_alive);
@@ -182,6 +192,7 @@ async fn connect(
         },
         () = target.retired().sent() => Err(NoConnection::Rerouted),
         () = target.closed().sent() => Err(NoConnection::Closed),
+        () = worker.departure().opened() => Err(NoConnection::Leaving),
         () = wire.gone(request) => Err(NoConnection::ClientGone),
     }
 }
@@ -196,6 +207,7 @@ async fn wait(
     tokio::select! {
         biased;
         waited = patience.wait(worker, target) => waited.map_err(Outcome::Refused),
+        () = worker.departure().opened() => Err(Outcome::Leaves { waited: patience.waited(worker) }),
         () = wire.gone(request) => Err(Outcome::Gone),
     }
 }

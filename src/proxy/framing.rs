@@ -1,7 +1,10 @@
 //! Where a body ends. The rules are strict: what two readers could understand differently is refused. Pure functions.
 
+use serde::{Deserialize, Serialize};
+
 /// How the end of a body is told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub(super) enum Framing {
     /// There is no body.
     Empty,

@@ -31,6 +31,8 @@ struct Held(Arc<Holds>);
 pub(super) struct Patience {
     held: Option<(Held, Instant)>,
     pause: Duration,
+    /// How long it has been held before, elsewhere.
+    waited: Duration,
 }
 
 impl Holds {
@@ -59,10 +61,23 @@ impl Drop for Held {
 }
 
 impl Patience {
-    pub(super) fn new() -> Patience {
+    /// That of a request which has been held for some time elsewhere.
+    pub(super) fn after(waited: Duration) -> Patience {
         Patience {
             held: None,
             pause: FIRST_PAUSE,
+            waited,
+        }
+    }
+
+    /// How long the request has been held.
+    pub(super) fn waited(&self, worker: &Worker) -> Duration {
+        match &self.held {
+            Some((_, deadline)) => {
+                let left = deadline.saturating_duration_since(Instant::now());
+                worker.settings().hold_timeout.saturating_sub(left)
+            }
+            None => self.waited,
         }
     }
 
@@ -70,7 +85,7 @@ impl Patience {
     pub(super) fn connect_limit(&self, worker: &Worker) -> Duration {
         let left = match &self.held {
             Some((_, deadline)) => deadline.saturating_duration_since(Instant::now()),
-            None => worker.settings().hold_timeout,
+            None => worker.settings().hold_timeout.saturating_sub(self.waited),
         };
         left.max(SHORTEST_CONNECT)
     }
@@ -114,7 +129,7 @@ impl Patience {
             return Err(Refusal::Unreachable);
         }
         let held = worker.holds().take().ok_or(Refusal::TooManyHeld)?;
-        let deadline = Instant::now() + timeout;
+        let deadline = Instant::now() + timeout.saturating_sub(self.waited);
         self.held = Some((held, deadline));
         Ok(deadline)
     }

@@ -5,15 +5,19 @@
 //! lock or changes threads. This room knows addresses and connection counts; it never knows processes or releases.
 
 mod acceptor;
+mod adoption;
 mod answer;
 mod body;
 mod buffer;
 mod chunks;
 mod client;
+mod departure;
 mod exchange;
 mod forward;
 mod forwarded;
 mod framing;
+mod guest;
+mod handed;
 mod head;
 mod hold;
 mod lines;
@@ -39,14 +43,17 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use acceptor::Acceptor;
+use acceptor::{Acceptor, Order};
+use adoption::Adopted;
 use hold::Holds;
 use worker::{Seat, Worker};
 
 pub use acceptor::Accepting;
+pub use guest::Guest;
+pub use handed::{Handed, HandedFlow, HandedState, HeldRequest, OpenTunnel, Phase, Resting, Stage, Usage};
 pub use route::{Connections, Cut, Route};
 pub use slot::OpenConnection;
 
@@ -79,6 +86,7 @@ pub struct Proxy {
     holds: Arc<Holds>,
     max_connections: Arc<AtomicUsize>,
     listener_watch: acceptor::Watch,
+    orders: mpsc::UnboundedSender<Order>,
     threads: Mutex<Vec<ProxyThread>>,
 }
 
@@ -133,11 +141,12 @@ impl Proxy {
             listener_watch.clone(),
         );
         let stopped = stop.clone();
+        let (orders, receiver) = mpsc::unbounded_channel();
         threads.push(start_thread(
             "proxy-accept".to_owned(),
             runtime,
             move |runtime| {
-                acceptor.run(runtime, stopped);
+                acceptor.run(runtime, receiver, stopped);
             },
         )?);
 
@@ -148,6 +157,7 @@ impl Proxy {
             holds,
             max_connections,
             listener_watch,
+            orders,
             threads: Mutex::new(threads),
         })
     }
@@ -208,6 +218,56 @@ impl Proxy {
             was_cut |= cut.await.unwrap_or(false);
         }
         was_cut
+    }
+
+    /// Gives all client connections up, so that another proxy can go on with them: this one accepts no more, and what
+    /// comes now waits in the queue of the listening socket for whoever else accepts from it. What is in the middle of a
+    /// request is served to its end and follows then. The receiver ends when no connection is left.
+    ///
+    /// Should the receiver be dropped before, what is still here stays and is served.
+    pub fn hand_over(&self) -> mpsc::UnboundedReceiver<Handed> {
+        let (way, handed) = mpsc::unbounded_channel();
+        // After a shutdown there is nothing to give up, and the receiver ends at once.
+        let _ = self.orders.send(Order::HandOver(way));
+        handed
+    }
+
+    /// Undoes [`Proxy::hand_over`]: what is still here stays, and this proxy accepts again. Returns when that is so; what
+    /// has been given up can then be adopted again.
+    pub async fn take_back(&self) {
+        let (done, told) = oneshot::channel();
+        let _ = self.orders.send(Order::TakeBack(done));
+        // After a shutdown there is nothing to take back.
+        let _ = told.await;
+    }
+
+    /// Goes on with a connection that another proxy has given up, whatever the limit of connections. It is counted at
+    /// once: as a client connection, and if it is a tunnel on `route`, that of the release it belongs to. A tunnel without
+    /// a route is closed on both sides. Other connections take the route of the moment, so there should be one already.
+    ///
+    /// Times begin anew: how long it may be idle, and how long a head that has begun may take. Only the time for which a
+    /// request has been held goes on.
+    pub fn adopt(&self, handed: Handed, route: Option<Route>) {
+        if matches!(handed.state.stage, Stage::Tunnel(_)) && route.is_none() {
+            return adoption::end(handed);
+        }
+        let seats = locked(&self.seats);
+        let loads: Vec<usize> = seats.iter().map(Seat::load).collect();
+        // After a shutdown there is no seat, and the connection is closed.
+        if let Some(seat) = seats.get(acceptor::least_loaded(&loads)) {
+            seat.adopt(|load| Adopted::new(handed, route, load));
+        }
+    }
+
+    /// The number that the next connection of this process will have.
+    pub fn next_number() -> u64 {
+        slot::next_number()
+    }
+
+    /// Numbers connections of this process from `first` on, unless it has come further already, so that they are not
+    /// mistaken for those of another process that are adopted later.
+    pub fn number_from(first: u64) {
+        slot::number_from(first);
     }
 
     /// Stops accepting, closes every connection, and returns when all threads have ended.

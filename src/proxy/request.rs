@@ -3,6 +3,8 @@
 
 use std::io::Write;
 
+use serde::{Deserialize, Serialize};
+
 use super::forwarded::Seen;
 use super::framing::{Ambiguous, BodyFields, Framing};
 use super::head::{
@@ -13,7 +15,8 @@ use super::refusal::{self, Refusal};
 use super::target_form::{self, TargetForm};
 
 /// What the rest of the way has to know about a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub(super) struct Request {
     pub(super) framing: Framing,
     pub(super) is_http_1_0: bool,

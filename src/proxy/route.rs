@@ -136,6 +136,11 @@ impl Connections {
         let _ = failed.wait_for(|failed| *failed).await;
     }
 
+    /// Resolves when [`Connections::close`] has been called.
+    pub async fn wait_closed(&self) {
+        self.closed.cancelled().await;
+    }
+
     pub(super) fn closed(&self) -> &CancellationToken {
         &self.closed
     }
@@ -158,6 +163,11 @@ impl Counted {
     /// Counts a request in.
     pub(super) fn request(connections: &Arc<Connections>) -> Counted {
         Counted::count(connections, Kind::Http)
+    }
+
+    /// Counts in an upgraded connection that comes from elsewhere.
+    pub(super) fn upgraded(connections: &Arc<Connections>) -> Counted {
+        Counted::count(connections, Kind::Websocket)
     }
 
     /// Turns a counted request into a counted upgraded connection.

@@ -8,12 +8,20 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
+use tokio::net::TcpStream;
+use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::AbortHandle;
+
+use super::departure::Departure;
+use super::handed::{Handed, HandedState, Stage, Usage, descriptor};
 
 /// How much of a request line is kept.
 const MOST_LINE_BYTES: usize = 128;
+/// Stands behind a path that is longer than what is kept.
+const CUT: &str = "…";
 
 /// A connection that is in use, at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,12 +58,35 @@ pub(super) struct Slot {
     line: RefCell<[u8; MOST_LINE_BYTES]>,
     bytes_in: Cell<u64>,
     bytes_out: Cell<u64>,
-    task: RefCell<Option<AbortHandle>>,
+    task: RefCell<Task>,
 }
 
-/// The slots of one worker.
+/// The task that serves a connection, as others reach it.
 #[derive(Debug, Default)]
-pub(super) struct Slots(RefCell<BTreeMap<u64, Rc<Slot>>>);
+struct Task {
+    abort: Option<AbortHandle>,
+    waker: Option<Waker>,
+}
+
+/// The slots of one worker, and the way out for their connections.
+#[derive(Debug, Default)]
+pub(super) struct Slots {
+    list: RefCell<BTreeMap<u64, Rc<Slot>>>,
+    departure: Departure,
+}
+
+/// The number the next connection gets.
+static NEXT: AtomicU64 = AtomicU64::new(1);
+
+/// The number the next connection of this process gets.
+pub(super) fn next_number() -> u64 {
+    NEXT.load(Relaxed)
+}
+
+/// Leaves all numbers below `first` to others.
+pub(super) fn number_from(first: u64) {
+    NEXT.fetch_max(first, Relaxed);
+}
 
 /// A slot in its worker's list, until dropped.
 #[derive(Debug)]
@@ -66,9 +97,18 @@ pub(super) struct Listed {
 
 impl Slot {
     pub(super) fn new(peer: SocketAddr) -> Rc<Slot> {
-        static NEXT: AtomicU64 = AtomicU64::new(1);
+        Slot::with_number(NEXT.fetch_add(1, Relaxed), peer)
+    }
+
+    /// The slot of a connection that comes from elsewhere, and keeps its number.
+    pub(super) fn adopted(number: u64, peer: SocketAddr) -> Rc<Slot> {
+        number_from(number.saturating_add(1));
+        Slot::with_number(number, peer)
+    }
+
+    fn with_number(number: u64, peer: SocketAddr) -> Rc<Slot> {
         Rc::new(Slot {
-            number: NEXT.fetch_add(1, Relaxed),
+            number,
             peer,
             route: Cell::new(0),
             is_upgraded: Cell::new(false),
@@ -76,8 +116,40 @@ impl Slot {
             line: RefCell::new([b' '; MOST_LINE_BYTES]),
             bytes_in: Cell::new(0),
             bytes_out: Cell::new(0),
-            task: RefCell::new(None),
+            task: RefCell::default(),
         })
+    }
+
+    /// Goes on with a request that began elsewhere.
+    pub(super) fn go_on(&self, usage: &Usage) {
+        let line = match usage.path.strip_suffix(CUT) {
+            // Without an end, it is seen as cut again.
+            Some(path) => format!("{} {path}", usage.method),
+            None => format!("{} {}\r\n", usage.method, usage.path),
+        };
+        self.begin(line.as_bytes());
+        let age = Duration::from_millis(usage.age_ms);
+        self.began
+            .set(Instant::now().checked_sub(age).unwrap_or_else(Instant::now));
+        self.bytes_in.set(usage.bytes_in);
+        self.bytes_out.set(usage.bytes_out);
+    }
+
+    /// What is told of its request.
+    pub(super) fn usage(&self) -> Usage {
+        let (method, path) = shown(&*self.line.borrow());
+        let age = self.began.get().elapsed();
+        Usage {
+            method,
+            path,
+            age_ms: u64::try_from(age.as_millis()).unwrap_or(u64::MAX),
+            bytes_in: self.bytes_in.get(),
+            bytes_out: self.bytes_out.get(),
+        }
+    }
+
+    pub(super) fn route(&self) -> u64 {
+        self.route.get()
     }
 
     /// A request begins, with this head.
@@ -113,7 +185,25 @@ impl Slot {
 
     /// The task that serves it from now on.
     pub(super) fn served_by(&self, task: AbortHandle) {
-        self.task.replace(Some(task));
+        // The waker of the task before wakes nobody.
+        self.task.replace(Task {
+            abort: Some(task),
+            waker: None,
+        });
+    }
+
+    /// Has its task woken through this slot too. Called by the task, as often as it likes.
+    pub(super) fn attend(&self, context: &Context<'_>) {
+        let waker = &mut self.task.borrow_mut().waker;
+        if waker.is_none() {
+            *waker = Some(context.waker().clone());
+        }
+    }
+
+    fn wake(&self) {
+        if let Some(waker) = &self.task.borrow().waker {
+            waker.wake_by_ref();
+        }
     }
 
     fn look(&self) -> Option<OpenConnection> {
@@ -136,7 +226,7 @@ impl Slot {
 impl Slots {
     /// Lists a slot.
     pub(super) fn add(slots: &Rc<Slots>, slot: &Rc<Slot>) -> Listed {
-        slots.0.borrow_mut().insert(slot.number, Rc::clone(slot));
+        slots.list.borrow_mut().insert(slot.number, Rc::clone(slot));
         Listed {
             slots: Rc::clone(slots),
             slot: Rc::clone(slot),
@@ -145,17 +235,43 @@ impl Slots {
 
     /// The connections in use.
     pub(super) fn look(&self) -> Vec<OpenConnection> {
-        self.0.borrow().values().filter_map(|slot| slot.look()).collect()
+        self.list
+            .borrow()
+            .values()
+            .filter_map(|slot| slot.look())
+            .collect()
     }
 
     /// Cuts a connection; whether it was in use here.
     pub(super) fn cut(&self, number: u64) -> bool {
-        let slot = self.0.borrow().get(&number).cloned();
+        let slot = self.list.borrow().get(&number).cloned();
         let Some(slot) = slot.filter(|slot| slot.route.get() != 0) else {
             return false;
         };
         // Its task is dropped, and with it both sockets and its place in the counts.
-        slot.task.borrow().as_ref().map(AbortHandle::abort).is_some()
+        slot.task
+            .borrow()
+            .abort
+            .as_ref()
+            .map(AbortHandle::abort)
+            .is_some()
+    }
+
+    pub(super) fn departure(&self) -> &Departure {
+        &self.departure
+    }
+
+    /// Sends every connection away that is not in the middle of a request, and the others as soon as they are not. The
+    /// way is dropped with the last one.
+    pub(super) fn send_away(&self, way: UnboundedSender<Handed>) {
+        self.departure.open(way);
+        let list = self.list.borrow();
+        if list.is_empty() {
+            self.departure.close();
+        }
+        for slot in list.values() {
+            slot.wake();
+        }
     }
 }
 
@@ -163,11 +279,35 @@ impl Listed {
     pub(super) fn slot(&self) -> &Rc<Slot> {
         &self.slot
     }
+
+    pub(super) fn departure(&self) -> &Departure {
+        &self.slots.departure
+    }
+
+    /// Gives the connection up. Should a socket not come out of its runtime, it is closed.
+    pub(super) fn give_up(&self, stage: Stage, client: TcpStream, upstream: Option<TcpStream>) {
+        let state = HandedState {
+            number: self.slot.number,
+            peer: self.slot.peer,
+            stage,
+        };
+        if let (Ok(client), Ok(upstream)) = (descriptor(client), upstream.map(descriptor).transpose()) {
+            self.slots.departure.take(Handed {
+                state,
+                client,
+                upstream,
+            });
+        }
+    }
 }
 
 impl Drop for Listed {
     fn drop(&mut self) {
-        self.slots.0.borrow_mut().remove(&self.slot.number);
+        let mut list = self.slots.list.borrow_mut();
+        list.remove(&self.slot.number);
+        if list.is_empty() {
+            self.slots.departure.close();
+        }
     }
 }
 
@@ -181,7 +321,7 @@ fn shown(line: &[u8]) -> (String, String) {
     let is_cut = end.is_none() && path.len() == target.len() && words.next().is_none();
     (
         method.to_owned(),
-        format!("{path}{}", if is_cut { "…" } else { "" }),
+        format!("{path}{}", if is_cut { CUT } else { "" }),
     )
 }
 
@@ -216,6 +356,6 @@ mod tests {
         slot.rest();
         assert!(slots.look().is_empty() && !slots.cut(slot.number));
         drop(listed);
-        assert!(slots.0.borrow().is_empty());
+        assert!(slots.list.borrow().is_empty());
     }
 }

@@ -10,6 +10,7 @@ use tokio::io::AsyncWrite;
 use tokio::net::TcpStream;
 
 use super::buffer::Buffer;
+use super::handed::{HandedFlow, OpenTunnel, Phase, Stage};
 use super::route::Counted;
 use super::slot::{Listed, Slot};
 use super::target::Target;
@@ -26,19 +27,18 @@ pub(super) struct Tunnel {
     down: Flow,
 }
 
+/// What becomes of a tunnel.
+enum End {
+    Over,
+    /// Another proxy goes on with it.
+    Leaves,
+}
+
 /// One direction.
 #[derive(Debug)]
 struct Flow {
     buffer: Buffer,
     phase: Phase,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
-    Open,
-    /// The FIN has come and is still to be passed on.
-    Ending,
-    Ended,
 }
 
 impl Tunnel {
@@ -55,6 +55,16 @@ impl Tunnel {
         }
     }
 
+    /// A tunnel that comes from elsewhere.
+    pub(super) fn adopted(client: TcpStream, upstream: TcpStream, state: &OpenTunnel) -> Tunnel {
+        Tunnel {
+            client,
+            upstream,
+            up: Flow::adopted(&state.up),
+            down: Flow::adopted(&state.down),
+        }
+    }
+
     /// Starts the tunnel as a task of its own, much smaller than that of the request it came from.
     pub(super) fn start(self, load: Load, counted: Counted, target: Rc<Target>, listed: Listed) {
         let slot = Rc::clone(listed.slot());
@@ -64,16 +74,37 @@ impl Tunnel {
     }
 
     async fn run(mut self, load: Load, counted: Counted, target: Rc<Target>, listed: Listed) {
-        {
+        let end = {
             let mut closed = target.closed().waiting();
-            std::future::poll_fn(|context| match self.poll(context, listed.slot()) {
-                // However it ended, both sides are closed now.
-                Poll::Ready(_) => Poll::Ready(()),
-                Poll::Pending => closed.poll(context),
+            std::future::poll_fn(|context| {
+                listed.slot().attend(context);
+                if listed.departure().is_open() && !target.closed().is_sent() {
+                    return Poll::Ready(End::Leaves);
+                }
+                match self.poll(context, listed.slot()) {
+                    Poll::Ready(_) => Poll::Ready(End::Over),
+                    Poll::Pending => closed.poll(context).map(|()| End::Over),
+                }
             })
-            .await;
+            .await
+        };
+        match end {
+            End::Leaves => self.give_up(&listed),
+            // However it ended, both sides are closed now.
+            End::Over => drop(self),
         }
-        drop((self, counted, load, listed));
+        drop((counted, load, listed));
+    }
+
+    /// Goes with all it has read and not yet written.
+    fn give_up(self, listed: &Listed) {
+        let stage = Stage::Tunnel(OpenTunnel {
+            route: listed.slot().route(),
+            usage: listed.slot().usage(),
+            up: self.up.handed(),
+            down: self.down.handed(),
+        });
+        listed.give_up(stage, self.client, Some(self.upstream));
     }
 
     fn poll(&mut self, context: &mut Context<'_>, slot: &Slot) -> Poll<io::Result<()>> {
@@ -100,6 +131,20 @@ impl Flow {
         Flow {
             buffer,
             phase: Phase::Open,
+        }
+    }
+
+    fn adopted(state: &HandedFlow) -> Flow {
+        Flow {
+            buffer: Buffer::of(&state.pending),
+            phase: state.phase,
+        }
+    }
+
+    fn handed(&self) -> HandedFlow {
+        HandedFlow {
+            pending: self.buffer.unread().to_vec(),
+            phase: self.phase,
         }
     }
 

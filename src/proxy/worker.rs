@@ -3,7 +3,7 @@
 
 use std::cell::RefCell;
 use std::net::{SocketAddr, TcpStream};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
@@ -11,6 +11,9 @@ use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::LocalSet;
 
+use super::adoption::{self, Adopted};
+use super::departure::Departure;
+use super::handed::{Handed, HeldRequest, Resting};
 use super::hold::Holds;
 use super::route::Route;
 use super::slot::{OpenConnection, Slot, Slots};
@@ -22,6 +25,12 @@ use super::{Settings, client};
 pub(super) enum Command {
     /// Serve this client connection.
     Serve(Arrival),
+    /// Go on with this client connection.
+    Adopt(Box<Adopted>),
+    /// Give up every connection by this way, as soon as it is not in the middle of a request.
+    SendAway(mpsc::UnboundedSender<Handed>),
+    /// Keep those that are still here.
+    Stay,
     /// Treat clients like this from now on.
     Configure(Arc<Settings>),
     /// Follow this route from now on, then say so.
@@ -38,6 +47,18 @@ pub(super) struct Arrival {
     pub(super) stream: TcpStream,
     pub(super) peer: SocketAddr,
     pub(super) load: Load,
+    pub(super) beginning: Beginning,
+}
+
+/// Where a client connection begins.
+#[derive(Debug)]
+pub(super) enum Beginning {
+    /// With its first request.
+    New,
+    /// Where another proxy has left it.
+    Resting(Box<Resting>),
+    /// With a request another proxy has held.
+    Held(Box<HeldRequest>),
 }
 
 /// A worker as others see it: where to send commands, and how many client connections it has.
@@ -57,6 +78,8 @@ pub(super) struct Worker {
     settings: RefCell<Arc<Settings>>,
     holds: Arc<Holds>,
     target: RefCell<Option<Rc<Target>>>,
+    /// Targets of adopted tunnels, which get no new requests.
+    others: RefCell<Vec<Weak<Target>>>,
     slots: Rc<Slots>,
 }
 
@@ -73,16 +96,18 @@ impl Worker {
                 settings: RefCell::new(settings),
                 holds,
                 target: RefCell::new(None),
+                others: RefCell::default(),
                 slots: Rc::default(),
             });
             while let Some(command) = commands.recv().await {
                 match command {
                     Command::Serve(arrival) => {
                         let slot = Slot::new(arrival.peer);
-                        let listed = Slots::add(&worker.slots, &slot);
-                        let serving = client::serve(Rc::clone(&worker), arrival, listed);
-                        slot.served_by(tokio::task::spawn_local(serving).abort_handle());
+                        worker.serve(arrival, &slot);
                     }
+                    Command::Adopt(adopted) => adoption::go_on(&worker, *adopted),
+                    Command::SendAway(way) => worker.slots.send_away(way),
+                    Command::Stay => worker.slots.departure().close(),
                     Command::Configure(settings) => {
                         worker.settings.replace(settings);
                     }
@@ -103,6 +128,22 @@ impl Worker {
         });
     }
 
+    /// Serves a client connection, which is told of in this slot.
+    pub(super) fn serve(self: &Rc<Self>, arrival: Arrival, slot: &Rc<Slot>) {
+        let listed = Slots::add(&self.slots, slot);
+        let serving = client::serve(Rc::clone(self), arrival, listed);
+        slot.served_by(tokio::task::spawn_local(serving).abort_handle());
+    }
+
+    pub(super) fn slots(&self) -> &Rc<Slots> {
+        &self.slots
+    }
+
+    /// The way out, for connections in the care of this worker.
+    pub(super) fn departure(&self) -> &Departure {
+        self.slots.departure()
+    }
+
     pub(super) fn settings(&self) -> Arc<Settings> {
         Arc::clone(&self.settings.borrow())
     }
@@ -114,6 +155,24 @@ impl Worker {
     /// The target new requests go to. A caller counts its request in before it awaits anything.
     pub(super) fn target(&self) -> Option<Rc<Target>> {
         self.target.borrow().clone()
+    }
+
+    /// The target of an adopted tunnel. All of one route share one.
+    pub(super) fn target_of(&self, route: Route) -> Rc<Target> {
+        let id = route.connections().id();
+        let is_wanted = |target: &Rc<Target>| target.connections().id() == id;
+        if let Some(current) = self.target().filter(is_wanted) {
+            return current;
+        }
+        let mut others = self.others.borrow_mut();
+        others.retain(|target| target.strong_count() > 0);
+        if let Some(known) = others.iter().filter_map(Weak::upgrade).find(is_wanted) {
+            return known;
+        }
+        let target = Target::new(route);
+        target.retire();
+        others.push(Rc::downgrade(&target));
+        target
     }
 
     fn follow(&self, route: Option<Route>) {
@@ -144,10 +203,35 @@ impl Seat {
 
     /// Sends a client connection to this worker.
     pub(super) fn serve(&self, stream: TcpStream, peer: SocketAddr) {
-        self.load.fetch_add(1, SeqCst);
-        let load = Load(Arc::clone(&self.load));
+        let arrival = Arrival {
+            stream,
+            peer,
+            load: self.more_load(),
+            beginning: Beginning::New,
+        };
         // A worker that is gone drops the connection, which closes it.
-        let _ = self.commands.send(Command::Serve(Arrival { stream, peer, load }));
+        let _ = self.commands.send(Command::Serve(arrival));
+    }
+
+    /// Has this worker go on with a client connection.
+    pub(super) fn adopt(&self, adopt: impl FnOnce(Load) -> Adopted) {
+        let adopted = Box::new(adopt(self.more_load()));
+        let _ = self.commands.send(Command::Adopt(adopted));
+    }
+
+    /// Has this worker give up its connections.
+    pub(super) fn send_away(&self, way: mpsc::UnboundedSender<Handed>) {
+        let _ = self.commands.send(Command::SendAway(way));
+    }
+
+    /// Has this worker keep the connections it still has.
+    pub(super) fn stay(&self) {
+        let _ = self.commands.send(Command::Stay);
+    }
+
+    fn more_load(&self) -> Load {
+        self.load.fetch_add(1, SeqCst);
+        Load(Arc::clone(&self.load))
     }
 
     /// Sends new settings to this worker.

@@ -335,6 +335,10 @@ impl Release {
             http: connections.http(),
             websocket: connections.websocket(),
         });
+        self.watch_until(until);
+    }
+
+    fn watch_until(self: &Arc<Self>, until: Timestamp) {
         let release = self.clone();
         let deadline = Instant::now() + until.since(Timestamp::now());
         let watch = tokio::spawn(async move {

@@ -8,8 +8,9 @@ use std::sync::{Arc, PoisonError};
 use serde::{Deserialize, Serialize};
 
 use super::health::Target;
-use super::lifecycle::{Input, Life, Phase};
+use super::lifecycle::{Life, Phase};
 use super::{Blueprint, Parts, Release, ReleaseKey};
+use crate::clock::Timestamp;
 use crate::config::{Config, os_text};
 use crate::events::EventLog;
 use crate::host::{Estate, Note, ProcessHost, Unreadable, note_of};
@@ -75,6 +76,16 @@ impl Release {
             proxied: self.proxied.number(),
         };
         note_of(key_of(&blueprint.key), &note)
+    }
+
+    /// Whether the notes of all releases can be read.
+    ///
+    /// # Errors
+    /// When one cannot.
+    pub fn check_notes(estate: &Estate) -> Result<(), Unreadable> {
+        let keys = estate.keys(PREFIX);
+        keys.iter()
+            .try_for_each(|key| estate.get::<ReleaseNote>(key).map(drop))
     }
 
     /// Every release an earlier engine knew, oldest first, with what it was about to do going on.
@@ -158,8 +169,10 @@ impl Release {
                 allow(false);
                 self.retire_by_rules();
                 self.stop_early();
-                // Its connections went with the engine before; what is left is to stop it.
-                self.apply(Input::Idle);
+                // After an upgrade its connections are still to come; else they went with the engine before.
+                let life = self.life();
+                let since = life.drain_started_at().unwrap_or_else(Timestamp::now);
+                self.watch_until(since.plus(self.retiring_config().proxy.drain_timeout));
             }
             Phase::Stopped | Phase::Failed => {}
         }

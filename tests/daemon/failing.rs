@@ -116,6 +116,10 @@ fn a_signal_that_ends_the_web_process_is_named() {
 }
 
 #[test]
+#[cfg_attr(
+    feature = "portable",
+    ignore = "only Linux tells whose a process in a session of its own is"
+)]
 fn a_web_process_that_leaves_children_behind_leaves_none() {
     let web = web_unless_told().set("gracefulStopMs", 200);
     let daemon = Setup::new().process(web).start();

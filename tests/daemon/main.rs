@@ -37,3 +37,4 @@ mod stopping;
 mod strangers;
 mod support;
 mod unstartable;
+mod upgrading;

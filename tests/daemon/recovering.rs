@@ -131,6 +131,10 @@ fn whoever_survives_is_listed_and_left_alone() {
 }
 
 #[test]
+#[cfg_attr(
+    feature = "portable",
+    ignore = "only Linux tells whose a process in a session of its own is"
+)]
 fn what_ignores_sigterm_or_ran_away_is_stopped_too() {
     let clinging = "trap '' TERM; setsid sh -c '(trap \"\" TERM; echo b > ../b; exec sleep 1000) &' & \
         while ! [ -f ../b ]; do sleep 0.01; done; echo ready; while :; do sleep 0.05; done";

@@ -222,7 +222,7 @@ fn passing(setup: Setup, first: impl Into<OwnedFd>, second: impl Into<OwnedFd>) 
         "exec 3<&0 4<&1 0</dev/null 1>'{folder}/stdout' 2>'{folder}/stderr'; \
          LISTEN_PID=$$ LISTEN_FDS=2 LISTEN_FDNAMES=one:two exec \"$@\""
     );
-    let setup = setup.started_by(&script).stdin(first.into());
+    let setup = setup.by_script(&script).stdin(first.into());
     setup.launch_with(Stdio::from(second.into()), Stdio::null())
 }
 

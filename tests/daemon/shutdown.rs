@@ -129,6 +129,10 @@ fn a_deploy_under_way_is_cancelled_and_undone() {
 }
 
 #[test]
+#[cfg_attr(
+    feature = "portable",
+    ignore = "only Linux tells whose a process in a session of its own is"
+)]
 fn nobody_gets_away() {
     let companion = Process::companion("worker")
         .running(CLINGING)

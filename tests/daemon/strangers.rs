@@ -67,6 +67,7 @@ fn deploy_beside_a_stranger(web: &str) -> (Daemon, Stranger) {
 }
 
 #[test]
+#[cfg_attr(feature = "portable", ignore = "only Linux tells who listens on a port")]
 fn one_beside_a_web_process_that_listens_nowhere() {
     let (daemon, stranger) = deploy_beside_a_stranger("exec sleep 1000");
     daemon.stop().succeeds();
@@ -75,11 +76,13 @@ fn one_beside_a_web_process_that_listens_nowhere() {
 }
 
 #[test]
+#[cfg_attr(feature = "portable", ignore = "only Linux tells who listens on a port")]
 fn one_beside_a_web_process_that_listens_elsewhere() {
     deploy_beside_a_stranger("ROLLBRIDGE_PORT=0 exec node $APP");
 }
 
 #[test]
+#[cfg_attr(feature = "portable", ignore = "only Linux tells who listens on a port")]
 fn no_stranger_is_whatever_belongs_to_the_web_process() {
     let family = [
         "exec node $APP",

@@ -3,9 +3,12 @@
 
 mod cutting;
 mod forwarding;
+mod handover;
+mod handover_tunnels;
 mod holding;
 mod interim;
 mod limits;
+mod pair;
 mod stage;
 mod streaming;
 mod strictness;

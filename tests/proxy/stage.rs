@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rollbridge::proxy::{Connections, Proxy, Settings};
+use rollbridge::proxy::{Connections, Proxy, Route, Settings};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
@@ -20,19 +20,20 @@ impl Stage {
     }
 
     pub fn with(change: impl FnOnce(&mut Settings)) -> Stage {
-        let mut settings = Settings {
-            workers: 2,
-            trusted_proxies: vec!["127.0.0.0/8".parse().unwrap()],
-            max_connections: 1000,
-            head_timeout: Duration::from_secs(30),
-            client_idle_timeout: Duration::from_secs(75),
-            hold_timeout: patience() * 3,
-            max_held_requests: 100,
-        };
-        change(&mut settings);
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        Stage::on(listener, None, change)
+    }
+
+    /// A stage of which others may have the listener too.
+    pub fn on(
+        listener: std::net::TcpListener,
+        route: Option<Route>,
+        change: impl FnOnce(&mut Settings),
+    ) -> Stage {
+        let mut settings = settings();
+        change(&mut settings);
         Stage {
-            proxy: Proxy::start(listener, settings, None).unwrap(),
+            proxy: Proxy::start(listener, settings, route).unwrap(),
         }
     }
 
@@ -57,6 +58,19 @@ impl Stage {
         let mut client = self.client().await;
         client.send(bytes).await;
         client
+    }
+}
+
+/// How a stage treats its clients, unless it is told otherwise.
+pub fn settings() -> Settings {
+    Settings {
+        workers: 2,
+        trusted_proxies: vec!["127.0.0.0/8".parse().unwrap()],
+        max_connections: 1000,
+        head_timeout: Duration::from_secs(30),
+        client_idle_timeout: Duration::from_secs(75),
+        hold_timeout: patience() * 3,
+        max_held_requests: 100,
     }
 }
 

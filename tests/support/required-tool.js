@@ -7,7 +7,10 @@ const fs = require("node:fs")
 const path = require("node:path")
 
 /** Debian packages, where the name differs from the program's. */
-const packages = /** @type {Record<string, string>} */ ({ps: "procps", "systemd-analyze": "systemd"})
+const packages = /** @type {Record<string, string>} */ ({
+  "ansible-playbook": "ansible-core", "cap": "capistrano", "ip": "iproute2", "ps": "procps", "ssh": "openssh-client",
+  "ssh-keygen": "openssh-client", "sshd": "openssh-server", "systemd-analyze": "systemd"
+})
 
 /**
  * Whether the test can go on.
@@ -17,11 +20,33 @@ const packages = /** @type {Record<string, string>} */ ({ps: "procps", "systemd-
  * @returns {boolean}
  */
 function requireTool(t, tool) {
-  if (isOnPath(tool)) return true
+  const reason = whyNot(tool)
+  if (reason !== undefined) t.skip(reason)
+  return reason === undefined
+}
+
+/**
+ * Whether one part of a test can be done; the rest goes on in any case.
+ *
+ * @param {import("node:test").TestContext} t
+ * @param {string} tool
+ * @returns {boolean}
+ */
+function isThere(t, tool) {
+  const reason = whyNot(tool)
+  if (reason !== undefined) t.diagnostic(reason)
+  return reason === undefined
+}
+
+/**
+ * @param {string} tool
+ * @returns {string | undefined} nothing if it is there
+ */
+function whyNot(tool) {
+  if (isOnPath(tool)) return undefined
   const reason = `${tool} is not installed: install the Debian package ${packages[tool] ?? tool}`
   if (process.env.ROLLBRIDGE_REQUIRE_ALL === "1") throw new Error(reason)
-  t.skip(reason)
-  return false
+  return reason
 }
 
 /** @param {string} tool */
@@ -31,4 +56,4 @@ function isOnPath(tool) {
   return folders.some((folder) => fs.existsSync(path.join(folder, tool)))
 }
 
-module.exports = {requireTool}
+module.exports = {isThere, requireTool}

@@ -107,7 +107,7 @@ impl Engine {
         self.refuse_when_closing(what)?;
         let turn = &self.inner.turn;
         let held = match wait {
-            true => turn.wait(description, release_id).await,
+            true => self.wait_for_turn(description, release_id).await?,
             false => {
                 let taken = turn.take(description, release_id);
                 taken.map_err(|running| EngineError::DeployInProgress { running })?

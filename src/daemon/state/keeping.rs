@@ -28,15 +28,33 @@ const LAST_WRITE: Duration = Duration::from_secs(5);
 /// The handle on the task.
 #[derive(Debug)]
 pub(in crate::daemon) struct Keeping {
-    conclude: mpsc::Sender<oneshot::Sender<()>>,
+    conclude: mpsc::Sender<(End, oneshot::Sender<()>)>,
+}
+
+/// How the task ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// The daemon ends.
+    Conclude,
+    /// Another engine goes on with the file.
+    LetGo,
 }
 
 impl Keeping {
+    /// Ends the task without a word about the end: another engine goes on with the file.
+    pub async fn let_go(&self) {
+        self.end(End::LetGo).await;
+    }
+
     /// Ends the task in good order: without orphans the file goes, with orphans it holds those.
     pub async fn conclude(&self) {
+        self.end(End::Conclude).await;
+    }
+
+    async fn end(&self, end: End) {
         let (done, wait) = oneshot::channel();
         // A task that is gone has concluded.
-        if self.conclude.send(done).await.is_ok() {
+        if self.conclude.send((end, done)).await.is_ok() {
             let _ = tokio::time::timeout(LAST_WRITE, wait).await;
         }
     }
@@ -53,15 +71,15 @@ impl Engine {
         }
         let file = StateFile::new(path, &config.application);
         let (_, changes) = self.events().follow(None, Some(0));
-        let may_write = match self.inner.past.ends {
-            0 => {
+        let may_write = match self.inner.past.is_there() {
+            false => {
                 let (orphans, may_write) = self.take_over(&file);
                 *self.recorded() = orphans;
                 self.note_book(&self.book());
                 may_write
             }
             // It is the file of this very daemon.
-            _ => true,
+            true => true,
         };
         let (conclude, concluding) = mpsc::channel(1);
         let keeping = Keeping { conclude };
@@ -142,7 +160,7 @@ impl Task {
     async fn run(
         mut self,
         mut changes: broadcast::Receiver<Arc<Event>>,
-        mut concluding: mpsc::Receiver<oneshot::Sender<()>>,
+        mut concluding: mpsc::Receiver<(End, oneshot::Sender<()>)>,
     ) {
         let mut settled = false;
         loop {
@@ -154,10 +172,13 @@ impl Task {
             };
             tokio::select! {
                 biased;
-                done = concluding.recv() => {
-                    self.conclude().await;
+                asked = concluding.recv() => {
+                    let Some((end, done)) = asked else { return };
+                    if end == End::Conclude {
+                        self.conclude().await;
+                    }
                     // Whoever asked may have lost patience.
-                    let _ = done.map(|done| done.send(()));
+                    let _ = done.send(());
                     return;
                 }
                 _ = changes.recv() => settled = false,

@@ -131,7 +131,7 @@ async fn start(
     (socket, keeper): (std::os::unix::net::UnixStream, i32),
     listens: bool,
 ) -> Result<(Engine, watch::Receiver<bool>), BeginError> {
-    let (host, _) = KeeperHost::connect(socket, Some(keeper)).map_err(BeginError::Threads)?;
+    let (host, _) = KeeperHost::connect(socket, Some(keeper), |_| Ok(())).map_err(BeginError::Threads)?;
     let host = Arc::new(host);
     host.ready();
     let engine = Engine::start(Start {
@@ -143,6 +143,7 @@ async fn start(
         environment: std::env::vars_os().collect(),
         daemon: ProcessIdentity::of(std::process::id().cast_signed()),
         past: Past::default(),
+        handovers: Vec::new(),
         bootstrap: None,
     })
     .map_err(BeginError::Threads)?;

@@ -20,6 +20,7 @@ pub struct Setup {
     environment: Vec<(String, String)>,
     arguments: Vec<String>,
     ports: PortBlock,
+    program: PathBuf,
     /// What starts the daemon, if it is not the test: the daemon's command is `"$@"`.
     script: Option<String>,
     stdin: Stdio,
@@ -44,6 +45,7 @@ impl Setup {
             environment: Vec::new(),
             arguments: Vec::new(),
             ports: PortBlock::claim(),
+            program: env!("CARGO_BIN_EXE_rollbridge").into(),
             script: None,
             stdin: Stdio::null(),
         }
@@ -101,11 +103,11 @@ impl Setup {
 
     /// The daemon is started by somebody who ignores this signal, as `nohup` does.
     pub fn ignoring(self, signal: &'static str) -> Setup {
-        self.started_by(&format!("trap '' {signal}; exec \"$@\""))
+        self.by_script(&format!("trap '' {signal}; exec \"$@\""))
     }
 
     /// The daemon is started by this script, which has its command as `"$@"`.
-    pub fn started_by(mut self, script: &str) -> Setup {
+    pub fn by_script(mut self, script: &str) -> Setup {
         self.script = Some(script.to_owned());
         self
     }
@@ -116,13 +118,19 @@ impl Setup {
         self
     }
 
+    /// The daemon is started from this file.
+    pub fn started_by(mut self, program: &Path) -> Setup {
+        self.program = program.to_owned();
+        self
+    }
+
     /// The daemon sees a disk of 64 KiB in this folder of the setup's; see [`super::can_mount`].
     pub fn small_disk(self, folder: &'static str) -> Setup {
         let place = self.folder().join(folder);
         std::fs::create_dir(&place).expect("a folder for the disk");
         let mount = "mount -t tmpfs -o size=64k,mode=700 none \"$0\" && exec \"$@\"";
         let place = place.display();
-        self.started_by(&format!("exec unshare --mount sh -c '{mount}' '{place}' \"$@\""))
+        self.by_script(&format!("exec unshare --mount sh -c '{mount}' '{place}' \"$@\""))
     }
 
     /// One of the setup's own ports. The last four are never given to the web process.
@@ -176,10 +184,10 @@ impl Setup {
         self.write_config();
         let tag = format!("{}", self.folder().display());
         let mut command = match &self.script {
-            None => rollbridge(),
+            None => Command::new(&self.program),
             Some(script) => {
                 let mut shell = Command::new("/bin/sh");
-                shell.args(["-c", script, "sh", env!("CARGO_BIN_EXE_rollbridge")]);
+                shell.args(["-c", script, "sh"]).arg(&self.program);
                 shell
             }
         };

@@ -57,6 +57,8 @@ impl Traffic {
                 for _ in 0..requesters {
                     running.spawn(watched(clients.clone(), requests(clients.clone())));
                 }
+                // One that never keeps a connection, for whom a refusal would show.
+                running.spawn(watched(clients.clone(), newcomers(clients.clone())));
                 for _ in 0..tunnels {
                     running.spawn(watched(clients.clone(), tunnel(clients.clone())));
                 }
@@ -146,6 +148,22 @@ async fn requests(shared: Arc<Shared>) -> Result<(), Failure> {
     Ok(())
 }
 
+async fn newcomers(shared: Arc<Shared>) -> Result<(), Failure> {
+    while !shared.is_over() {
+        let mut stream = TcpStream::connect(shared.address).await?;
+        stream
+            .write_all(b"GET / HTTP/1.1\r\nhost: shop\r\nconnection: close\r\n\r\n")
+            .await?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await?;
+        if !answer.starts_with("HTTP/1.1 200") {
+            return Err(format!("a newcomer got {answer:?}").into());
+        }
+        tokio::time::sleep(PACE).await;
+    }
+    Ok(())
+}
+
 async fn request(sender: &mut SendRequest<Empty<Bytes>>) -> Result<String, Failure> {
     sender.ready().await?;
     let request = Request::get("/")
@@ -174,11 +192,16 @@ async fn tunnel(shared: Arc<Shared>) -> Result<(), Failure> {
         let release = release.ok_or_else(|| format!("no tunnel: {head}"))?;
         let number = shared.check(release, promised)?;
         shared.tunnels.fetch_add(1, SeqCst);
+        let mut message: u32 = 0;
         while !shared.is_over() && shared.promised.load(SeqCst) <= number {
-            let mut back = [0; 4];
-            stream.write_all(b"ping").await?;
-            let cut = |error| format!("a tunnel to v{number} was cut: {error}");
+            message += 1;
+            let (sent, mut back) = (format!("{message:08}"), [0; 8]);
+            let cut = |error| format!("a tunnel to v{number} was cut at message {message}: {error}");
+            stream.write_all(sent.as_bytes()).await.map_err(cut)?;
             stream.read_exact(&mut back).await.map_err(cut)?;
+            if back != sent.as_bytes() {
+                return Err(format!("{} came back for {sent}", String::from_utf8_lossy(&back)).into());
+            }
             tokio::time::sleep(PACE).await;
         }
         stream.shutdown().await?;

@@ -1,18 +1,10 @@
-//! Who listens on a port, read from /proc. Only Linux can tell; elsewhere nobody is named.
+//! Who listens on a port, read from /proc.
 
 use std::net::SocketAddr;
 
-/// A process that listens on a port.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listener {
-    /// Its process id.
-    pub pid: i32,
-    /// Its command name, without arguments.
-    pub command: String,
-}
+use crate::host::platform::Listener;
 
 /// The processes that listen where a client of `address` would arrive. Those of other users are only seen by root.
-#[cfg(target_os = "linux")]
 pub fn listeners(address: SocketAddr) -> Vec<Listener> {
     let inodes = listening_inodes(address);
     let Ok(entries) = std::fs::read_dir("/proc") else {
@@ -30,12 +22,6 @@ pub fn listeners(address: SocketAddr) -> Vec<Listener> {
         .collect()
 }
 
-#[cfg(not(target_os = "linux"))]
-pub fn listeners(_: SocketAddr) -> Vec<Listener> {
-    Vec::new()
-}
-
-#[cfg(target_os = "linux")]
 fn listening_inodes(address: SocketAddr) -> Vec<String> {
     let tables =
         ["/proc/net/tcp", "/proc/net/tcp6"].map(|table| std::fs::read_to_string(table).unwrap_or_default());
@@ -91,7 +77,6 @@ impl<'a> Row<'a> {
     }
 }
 
-#[cfg(target_os = "linux")]
 fn holds_socket(pid: i32, inodes: &[String]) -> bool {
     let Ok(descriptors) = std::fs::read_dir(format!("/proc/{pid}/fd")) else {
         return false;
@@ -107,14 +92,12 @@ fn holds_socket(pid: i32, inodes: &[String]) -> bool {
         })
 }
 
-#[cfg(target_os = "linux")]
 fn command_name(pid: i32) -> String {
     std::fs::read_to_string(format!("/proc/{pid}/comm"))
         .map(|name| name.trim().to_owned())
         .unwrap_or_default()
 }
 
-#[cfg(target_os = "linux")]
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,8 +2,7 @@
 
 use std::path::Path;
 
-/// Whether some process holds a socket that was bound to `path`, listening or not. Only on Linux can this be seen;
-/// elsewhere the answer is no.
+/// Whether some process holds a socket that was bound to `path`, listening or not.
 pub fn is_held(path: &Path) -> bool {
     // Every name of the list stands at the end of its line.
     let sockets = std::fs::read_to_string("/proc/net/unix").unwrap_or_default();
@@ -13,7 +12,7 @@ pub fn is_held(path: &Path) -> bool {
     })
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
 mod tests {
     use super::*;
     use std::os::fd::AsRawFd;

@@ -1,5 +1,4 @@
 //! A keeper at rest needs little of the program that both it and its engine are: it gives back the memory of the rest.
-#![allow(unsafe_code, reason = "the system's advice on memory takes bare addresses")]
 
 use std::ffi::c_void;
 use std::ptr::NonNull;
@@ -8,7 +7,7 @@ use nix::sys::mman::{MmapAdvise, madvise};
 
 /// Lets go of the pages of program code that are in memory. Those that are needed again come back from the file, which the
 /// engine has in memory anyway.
-pub(super) fn let_go_of_code() {
+pub fn let_go_of_code() {
     let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
     for (start, length) in maps.lines().filter_map(code_range) {
         if let Some(start) = NonNull::new(start as *mut c_void) {

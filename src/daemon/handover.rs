@@ -1,0 +1,51 @@
+//! What a retired engine and the one that serves tell each other until the last connection of the retired one has ended.
+
+use serde::{Deserialize, Serialize};
+
+use crate::proxy::HandedState;
+use crate::release::ReleaseKey;
+
+/// From the retired engine.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", tag = "kind", rename_all_fields = "camelCase")]
+pub(super) enum FromRetired {
+    /// A client has asked for the upgrade, and waits for the answer on the socket that comes with this.
+    Asked {
+        /// The version of the retired engine.
+        previous_version: String,
+    },
+    /// A connection; its descriptors come with this: the client's, and for a tunnel the upstream's.
+    Connection {
+        /// How it stands.
+        state: HandedState,
+        /// The release it belongs to; none if it belongs to none.
+        release: Option<ReleaseKey>,
+    },
+    /// What is still open there, of each release.
+    Open {
+        /// The releases that have something open.
+        releases: Vec<OpenThere>,
+    },
+}
+
+/// What a retired engine has still open of one release.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct OpenThere {
+    pub release: ReleaseKey,
+    pub http: usize,
+    pub websocket: usize,
+}
+
+/// To the retired engine.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", tag = "kind", rename_all_fields = "camelCase")]
+pub(super) enum ToRetired {
+    /// Somebody new reads: it is to be told what is open.
+    Here {},
+    /// The time of this release is over: its connections are to be cut.
+    Cut {
+        /// The release.
+        release: ReleaseKey,
+    },
+}
