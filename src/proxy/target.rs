@@ -71,12 +71,14 @@ impl Target {
 
     /// The most recently used idle connection that may carry a request of this kind.
     pub(super) fn take_idle(&self, idempotent: bool) -> Option<Upstream> {
-        self.pool.take(idempotent, Instant::now())
+        let departures = self.connections().departures();
+        self.pool.take(idempotent, departures, Instant::now())
     }
 
     /// Opens a new connection.
     pub(super) async fn connect(&self) -> std::io::Result<Upstream> {
-        Upstream::connect(self.route.upstream()).await
+        let departures = self.connections().departures();
+        Upstream::connect(self.route.upstream(), departures).await
     }
 
     /// Keeps a connection for the next request.
@@ -87,6 +89,11 @@ impl Target {
         }
     }
 
+    fn sweep_once(&self) -> bool {
+        let departures = self.connections().departures();
+        self.pool.sweep(departures, Instant::now() + SWEEP_INTERVAL)
+    }
+
     /// Closes idle connections as their time passes, for as long as there are any.
     fn sweep(self: Rc<Self>) {
         if self.pool.start_sweeping() {
@@ -95,7 +102,7 @@ impl Target {
                 loop {
                     tokio::time::sleep(SWEEP_INTERVAL).await;
                     match pool.upgrade() {
-                        Some(target) if target.pool.sweep(Instant::now() + SWEEP_INTERVAL) => {}
+                        Some(target) if target.sweep_once() => {}
                         _ => return,
                     }
                 }
