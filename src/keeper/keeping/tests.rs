@@ -204,7 +204,10 @@ fn upgrade(successor: impl FnOnce(Engine)) -> (Engine, ToEngine, std::thread::Jo
 fn a_successor_reads_the_notes_and_says_that_it_understands_them() {
     let (mut engine, answer, keeper) = upgrade(|mut successor| {
         let told = successor.hear(|message| matches!(message, ToEngine::Rehearsed {}));
-        assert!(told.iter().any(|message| matches!(message, ToEngine::Noted { key, .. } if key == "a")));
+        assert!(
+            told.iter()
+                .any(|message| matches!(message, ToEngine::Noted { key, .. } if key == "a"))
+        );
         successor.say(&ToKeeper::Hello { version: VERSION });
         successor.say(&ToKeeper::Prepared {
             version: "9.8.7".to_owned(),
