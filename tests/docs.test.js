@@ -24,7 +24,7 @@ const {blocksOf, markdownIn, pages, proseOf, read, root} = require("./support/pa
 const {isThere} = require("./support/required-tool.js")
 const {temporaryFolder} = require("./support/temporary-folder.js")
 
-describe("pages", {concurrency: true}, () => {
+describe("pages", {concurrency: 4}, () => {
   for (const page of pages) {
     const markdown = read(page)
     const blocks = blocksOf(markdown)
