@@ -104,6 +104,27 @@ impl Proxy {
     /// # Errors
     /// When a runtime or a thread cannot be created, or the listener cannot be made non-blocking.
     pub fn start(listener: TcpListener, settings: Settings, route: Option<Route>) -> io::Result<Proxy> {
+        Proxy::start_as(listener, settings, route, true)
+    }
+
+    /// As [`Proxy::start`], but clients wait in the queue of the listening socket until [`Proxy::take_back`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn start_without_clients(
+        listener: TcpListener,
+        settings: Settings,
+        route: Option<Route>,
+    ) -> io::Result<Proxy> {
+        Proxy::start_as(listener, settings, route, false)
+    }
+
+    fn start_as(
+        listener: TcpListener,
+        settings: Settings,
+        route: Option<Route>,
+        accepts: bool,
+    ) -> io::Result<Proxy> {
         listener.set_nonblocking(true)?;
         let local_address = listener.local_addr()?;
         let settings = Arc::new(settings);
@@ -146,7 +167,7 @@ impl Proxy {
             "proxy-accept".to_owned(),
             runtime,
             move |runtime| {
-                acceptor.run(runtime, receiver, stopped);
+                acceptor.run(runtime, receiver, stopped, accepts);
             },
         )?);
 

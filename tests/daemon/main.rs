@@ -36,5 +36,6 @@ mod state_file;
 mod stopping;
 mod strangers;
 mod support;
+mod taking_over;
 mod unstartable;
 mod upgrading;
