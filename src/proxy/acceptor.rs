@@ -37,6 +37,8 @@ pub(super) enum Order {
     HandOver(mpsc::UnboundedSender<Handed>),
     /// Have the workers keep what they have, say so, and accept again.
     TakeBack(oneshot::Sender<()>),
+    /// Say that all orders before have been passed on.
+    Answer(oneshot::Sender<()>),
 }
 
 /// Whether connections can be accepted.
@@ -131,6 +133,9 @@ impl Acceptor {
                         seat.stay();
                     }
                     // Whoever asked may have left.
+                    let _ = done.send(());
+                }
+                Some(Order::Answer(done)) => {
                     let _ = done.send(());
                 }
                 // Whoever gives orders has gone, and the signal to stop is on its way.

@@ -253,6 +253,19 @@ impl Proxy {
         handed
     }
 
+    /// Whether all that is still here after [`Proxy::hand_over`] are requests in flight, which count as such: nothing new
+    /// begins any more.
+    pub async fn only_finishes(&self) -> bool {
+        let (done, told) = oneshot::channel();
+        let _ = self.orders.send(Order::Answer(done));
+        // After a shutdown nothing is here.
+        let _ = told.await;
+        // Each worker answers this after it has heard that it is to give its connections up.
+        let open = self.connections().await;
+        let clients: usize = locked(&self.seats).iter().map(Seat::load).sum();
+        open.len() >= clients && !open.iter().any(|connection| connection.is_upgraded)
+    }
+
     /// Undoes [`Proxy::hand_over`]: what is still here stays, and this proxy accepts again. Returns when that is so; what
     /// has been given up can then be adopted again.
     pub async fn take_back(&self) {

@@ -183,8 +183,8 @@ impl Engine {
         self.shutdown().await;
     }
 
-    /// Upgraded connections stay: their other end is a process of this daemon. Until each has found its new place, `guests`
-    /// see to it that no release is taken for drained.
+    /// Upgraded connections stay: their other end is a process of this daemon. Until each has found its new place, and no
+    /// request can begin here any more, `guests` see to it that no release is taken for drained.
     async fn give_clients(
         self,
         mut clients: UnboundedReceiver<Handed>,
@@ -192,7 +192,7 @@ impl Engine {
         mut guests: Vec<Guest>,
     ) {
         let mut tunnels = None;
-        let mut have_moved = false;
+        let mut have_left = false;
         loop {
             tokio::select! {
                 biased;
@@ -202,11 +202,11 @@ impl Engine {
                 },
                 // Nothing is on its way, at this moment.
                 () = tokio::time::sleep(LOOK), if !guests.is_empty() => {
-                    if have_moved {
+                    // What had left by the last look has found its place by now.
+                    if have_left {
                         guests.clear();
                     }
-                    let open = self.inner.proxy.connections().await;
-                    have_moved = !open.iter().any(|connection| connection.is_upgraded);
+                    have_left = self.inner.proxy.only_finishes().await;
                 }
             }
         }
