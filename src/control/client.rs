@@ -81,6 +81,13 @@ impl Client {
     /// Connects to the daemon of this config.
     pub async fn connect(control: &Control) -> Result<Client, ClientError> {
         let path = control.path.clone();
+        // Nothing is there to be judged. Whoever puts a socket there from now on is not spoken to.
+        if let Err(error) = std::fs::symlink_metadata(&path)
+            && error.kind() == ErrorKind::NotFound
+        {
+            let cause = plain(&error);
+            return Err(ClientError::NoDaemon { path, cause });
+        }
         if let Some(cause) = reason_to_distrust(control) {
             return Err(ClientError::Foreign { path, cause });
         }

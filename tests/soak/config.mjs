@@ -48,7 +48,7 @@ export function smallConfig(stage, [port]) {
     proxy: {port, healthPath: "/"},
     processes: [
       {id: "web", policy: "proxied", command: `exec '${process.execPath}' -e "${answer}"`, port: webPorts},
-      {id: "sleeper", policy: "service", command: "exec sleep 100000"}
+      {id: "sleeper", policy: "service", command: "exec sleep 100000", restartDelayMs: 0}
     ]
   }
 }
