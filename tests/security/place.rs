@@ -158,10 +158,6 @@ impl Place {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 
-    pub fn pid(&self) -> u32 {
-        self.daemon.borrow().as_ref().unwrap().id()
-    }
-
     /// Runs it to its end, which it must come to by itself.
     pub fn fails(&self, arguments: &[&str], words: &str) {
         let mut command = self.rollbridge(arguments);

@@ -2,8 +2,9 @@
 
 import {join} from "node:path"
 
-/** Where web processes may listen: away from the ports that the system gives to clients. */
-const webPorts = {from: 20_000, to: 20_400}
+/** Where web processes may listen: away from the ports that the system gives to clients, and from those of another run. */
+const firstPort = 10_000 + (process.pid % 50) * 400
+const webPorts = {from: firstPort, to: firstPort + 399}
 const mebibyte = 1024 * 1024
 
 /**
