@@ -266,6 +266,8 @@ fn only_control_turns_json_text_into_values_and_back() {
         "src/host/estate.rs",
         // The daemon's state on disk, a format of its own.
         "src/daemon/state/file.rs",
+        // The file that names the release to begin with.
+        "src/daemon/resume_file.rs",
         // Prints results that control has read.
         "src/cli/output.rs",
         // Reads config files and what Node makes of them.

@@ -75,6 +75,13 @@ test("links between pages lead somewhere", () => {
   assert.deepEqual(broken, [])
 })
 
+test("pictures are as scripts/pictures.mjs draws them", async () => {
+  const {pictures} = await import("../scripts/pictures.mjs")
+  const folder = path.join(root, "docs", "pictures")
+  assert.deepEqual(fs.readdirSync(folder).sort(), [...pictures.keys()].sort())
+  for (const [name, svg] of pictures) assert.equal(fs.readFileSync(path.join(folder, name), "utf8"), svg, name)
+})
+
 test("every page is reached from the README", () => {
   const readme = read("README.md")
   for (const page of markdownIn("docs")) assert.ok(readme.includes(`](${page}`), `${page} is not linked`)

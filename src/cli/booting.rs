@@ -2,13 +2,17 @@
 
 use super::failure::Failure;
 use crate::control::wire;
-use crate::daemon::{Bootstrap, Engine};
+use crate::daemon::{Bootstrap, Engine, ResumeFile};
 
 /// What to do, instead of what the failure of a deploy advises.
 const NEXT_STEP: &str = "put it right, and start the daemon again";
 
-/// Brings the release up. When it does not come up, everything that was started is stopped before this returns.
-pub(super) async fn boot(engine: &Engine, release: &Bootstrap) -> Result<Booted, Failure> {
+/// Brings the release up, which `file` has named unless the command line did. When it does not come up, everything that was started is stopped before this returns.
+pub(super) async fn boot(
+    engine: &Engine,
+    release: &Bootstrap,
+    file: Option<&ResumeFile>,
+) -> Result<Booted, Failure> {
     let error = match engine.boot(release).await {
         Ok(_) => return Ok(Booted::Serves),
         Err(error) => error,
@@ -18,7 +22,14 @@ pub(super) async fn boot(engine: &Engine, release: &Bootstrap) -> Result<Booted,
     match was_to_end {
         // Whoever ends a daemon that is still starting gets what was asked for.
         true => Ok(Booted::WasEnded),
-        false => Err(Failure::from_daemon(&wire::engine_error(&error)).with_next_step(NEXT_STEP)),
+        false => {
+            let otherwise = match file {
+                Some(file) => format!(", or remove {} to start without a release", file.path().display()),
+                None => String::new(),
+            };
+            let failure = Failure::from_daemon(&wire::engine_error(&error));
+            Err(failure.with_next_step(&format!("{NEXT_STEP}{otherwise}")))
+        }
     }
 }
 

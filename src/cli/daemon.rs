@@ -16,14 +16,15 @@ use super::args::EngineOptions;
 use super::booting::{Booted, boot};
 use super::failure::Failure;
 use super::log_writer::{LogWriter, Reopening};
-use super::output;
+use super::passed_sockets::PassedSockets;
+use super::{output, service_status};
 use crate::config::{self, Config, ConfigFile, Issue, Loaded};
 use crate::control::client::Client;
-use crate::control::server::Server;
+use crate::control::server::{Existing, Server};
 use crate::control::socket::is_live;
 use crate::daemon::{
-    ConfigSource, Engine, ResumeError, Retired, Start, listen, note_event, noted_config, noted_events,
-    rehearse,
+    ConfigSource, Engine, ResumeError, ResumeFile, Retired, Start, listen, note_event, noted_config,
+    noted_events, rehearse,
 };
 use crate::error::{ErrorCode, plain};
 use crate::events::{Event, EventLog};
@@ -90,6 +91,7 @@ async fn live(file: &ConfigFile, options: &EngineOptions) -> Result<Option<Retir
     let mut signals = Signals::listen()
         .map_err(|error| Failure::internal(format!("cannot listen for signals: {error}")))?;
     let noted = noted_config(&left.estate).map_err(ResumeError::from)?;
+    let mut passed = PassedSockets::among(&mut left.listeners);
     let (config, listener) = match (noted, left.listeners.remove(PROXY)) {
         // Nothing is evaluated again: this is the engine after another.
         (Some(config), Some(listener)) => (config, TcpListener::from(listener)),
@@ -104,11 +106,18 @@ async fn live(file: &ConfigFile, options: &EngineOptions) -> Result<Option<Retir
             };
             let Loaded { config, warnings, .. } = loaded?;
             warnings.iter().for_each(tell_warning);
-            refuse_if_live(&config).await?;
-            let listener = listen(&config).map_err(|error| Failure::internal(error.to_string()))?;
+            if !passed.has_control(&config) {
+                refuse_if_live(&config).await?;
+            }
+            let listener = match passed.proxy(&config) {
+                Some(listener) => listener,
+                None => listen(&config).map_err(|error| Failure::internal(error.to_string()))?,
+            };
+            passed.refuse_the_rest(&config)?;
             (Arc::new(config), listener)
         }
     };
+    let control = existing_control(&mut passed, &mut left, &config);
     let held = listener.as_fd().try_clone_to_owned();
     host.hold(PROXY, held.map_err(|error| cannot_hold(&error))?);
     let mut log = LogWriter::start(host.clone(), options.daemon.log().as_ref())
@@ -140,6 +149,9 @@ async fn live(file: &ConfigFile, options: &EngineOptions) -> Result<Option<Retir
     let outside = Outside {
         log: options.log().map(|file| log.reopening(file)),
         pid_file: options.pid_file(keeper),
+        control,
+        keeper,
+        resume_file: options.resume_file(&start.config.application),
     };
     let served = serve(start, left, host.clone(), signals, outside).await;
     log.finish().await;
@@ -174,11 +186,26 @@ fn cannot_hold(error: &std::io::Error) -> Failure {
 struct Outside {
     log: Option<Reopening>,
     pid_file: Option<PidFile>,
+    control: Option<Existing>,
+    keeper: i32,
+    resume_file: Option<ResumeFile>,
+}
+
+/// The control socket that is there already.
+fn existing_control(passed: &mut PassedSockets, left: &mut Inheritance, config: &Config) -> Option<Existing> {
+    let held = left.listeners.remove(CONTROL).map(UnixListener::from);
+    match passed.control(config) {
+        Some(listener) => Some(Existing::Passed {
+            listener,
+            was_used: held.is_some(),
+        }),
+        None => held.map(Existing::Held),
+    }
 }
 
 async fn serve(
     start: Start,
-    mut left: Inheritance,
+    left: Inheritance,
     host: Arc<KeeperHost>,
     signals: Signals,
     outside: Outside,
@@ -186,10 +213,23 @@ async fn serve(
     if left.past.is_there() {
         fail_point::taking_over("taking over");
     }
-    let Outside { log, pid_file } = outside;
-    let control = left.listeners.remove(CONTROL).map(UnixListener::from);
+    let Outside {
+        log,
+        pid_file,
+        control,
+        keeper,
+        resume_file,
+    } = outside;
     let resumed = left.past.is_there();
-    let bootstrap = start.bootstrap.clone().filter(|_| !resumed);
+    let (release, named_by) = match (&start.bootstrap, &resume_file) {
+        _ if resumed => (None, None),
+        (None, Some(file)) => (
+            file.read()
+                .map_err(|error| Failure::internal(error.to_string()))?,
+            Some(file),
+        ),
+        (given, _) => (given.clone(), None),
+    };
     let engine = Engine::resume(start, left.estate, |error| give_up(error.into()))?;
     let signals = tokio::spawn(signals.obey(engine.clone(), log));
     let keeper_lost = {
@@ -199,8 +239,8 @@ async fn serve(
             engine.shutdown().await;
         })
     };
-    if let Some(release) = bootstrap {
-        match boot(&engine, &release).await? {
+    if let Some(release) = release {
+        match boot(&engine, &release, named_by).await? {
             Booted::Serves => {}
             Booted::WasEnded => return end(&host, &keeper_lost).await,
         }
@@ -227,6 +267,13 @@ async fn serve(
         return Err(Failure::internal(error.to_string()));
     }
     host.ready();
+    if let Some(file) = resume_file {
+        tokio::spawn(engine.clone().keep_resume_file(file));
+    }
+    if service_status::is_wanted() {
+        tokio::spawn(service_status::keep_told(engine.clone(), host.clone()));
+        tokio::spawn(service_status::keep_watched(engine.clone(), host.clone(), keeper));
+    }
     server.serve(engine.clone()).await;
     if engine.is_retiring() {
         signals.abort();

@@ -28,19 +28,41 @@ const BREATH: Duration = Duration::from_millis(100);
 pub struct Server {
     socket: ControlSocket,
     listener: UnixListener,
+    /// It belongs to a service manager, which goes on listening on it.
+    is_passed: bool,
+}
+
+/// A control socket that was there before this engine.
+#[derive(Debug)]
+pub enum Existing {
+    /// An engine before this one has made it.
+    Held(std::os::unix::net::UnixListener),
+    /// A service manager has made it, and keeps it; told once, by the first engine.
+    Passed {
+        /// What it listens on.
+        listener: std::os::unix::net::UnixListener,
+        /// Whether an engine before this one has used it.
+        was_used: bool,
+    },
 }
 
 impl Server {
     /// Makes the control socket of the engine's config, or goes on with the one that an engine before this one has made.
     /// Must be called inside a tokio runtime.
-    pub fn bind(
-        engine: &Engine,
-        held: Option<std::os::unix::net::UnixListener>,
-    ) -> Result<Server, SocketError> {
+    pub fn bind(engine: &Engine, existing: Option<Existing>) -> Result<Server, SocketError> {
         let control = &engine.config().control;
-        let is_new = held.is_none();
-        let (socket, listener) = match held {
-            Some(listener) => (ControlSocket::of(control)?, listener),
+        let is_passed = matches!(existing, Some(Existing::Passed { .. }));
+        let is_new = matches!(existing, None | Some(Existing::Passed { was_used: false, .. }));
+        let (socket, listener) = match existing {
+            Some(Existing::Held(listener)) => (ControlSocket::of(control)?, listener),
+            Some(Existing::Passed { listener, .. }) => {
+                listener.set_nonblocking(true).map_err(|source| SocketError::Io {
+                    what: "use",
+                    path: control.path.clone(),
+                    source,
+                })?;
+                (ControlSocket::of_another(control), listener)
+            }
             None => ControlSocket::bind(control)?,
         };
         let failed = |source: io::Error| {
@@ -59,7 +81,11 @@ impl Server {
         }
         // Not before: who does not get the socket must leave the state of who has it alone.
         engine.keep_state();
-        Ok(Server { socket, listener })
+        Ok(Server {
+            socket,
+            listener,
+            is_passed,
+        })
     }
 
     /// Another handle on the socket it listens on.
@@ -92,7 +118,9 @@ impl Server {
         }
         // Nobody new from here on, also not in the queue of the handle that the keeper holds; those who are connected may
         // watch the end.
-        let _ = shutdown(self.listener.as_raw_fd(), Shutdown::Both);
+        if !self.is_passed {
+            let _ = shutdown(self.listener.as_raw_fd(), Shutdown::Both);
+        }
         drop(self.listener);
         engine.shutdown().await;
         self.socket.remove();

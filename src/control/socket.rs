@@ -131,6 +131,14 @@ impl ControlSocket {
         Ok(ControlSocket { path, identity })
     }
 
+    /// One that somebody else has made, whose file is theirs.
+    pub fn of_another(control: &Control) -> ControlSocket {
+        ControlSocket {
+            path: control.path.clone(),
+            identity: (0, 0, 0, 0),
+        }
+    }
+
     /// Removes the file, if it is still the one that was made here.
     pub fn remove(&self) {
         let ours = std::fs::symlink_metadata(&self.path).is_ok_and(|found| identity(&found) == self.identity);

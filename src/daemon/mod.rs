@@ -14,6 +14,7 @@ mod logs;
 mod noting;
 mod request;
 mod restart;
+mod resume_file;
 mod resuming;
 mod retiring;
 mod rollback;
@@ -57,6 +58,7 @@ pub use logs::{LogsRequest, ProcessLogs, Since};
 pub use noting::{note_event, noted_config, noted_events};
 pub use request::{DeployRequest, RollbackRequest, check_id, pin};
 pub use restart::RestartRequest;
+pub use resume_file::{ResumeFile, ResumeFileError};
 pub use resuming::{ResumeError, rehearse};
 pub use retiring::Retired;
 pub use source::{ConfigSource, HandedConfig};
@@ -316,6 +318,22 @@ impl Engine {
     /// Where the milestones go.
     pub fn events(&self) -> &Arc<EventLog> {
         &self.inner.events
+    }
+
+    /// What the daemon does at the moment, in a sentence.
+    pub fn sentence(&self) -> String {
+        let address = self.inner.proxy.local_address();
+        if self.is_closing() {
+            return "shutting down".to_owned();
+        }
+        let serving = match &self.book().active {
+            Some(active) => format!("release {} is active on {address}", active.id),
+            None => format!("no release is active on {address}"),
+        };
+        match self.inner.turn.holder() {
+            Some(operation) => format!("{serving}; {} is running", operation.description),
+            None => serving,
+        }
     }
 
     /// Whether a shutdown has begun.

@@ -140,6 +140,13 @@ impl KeeperHost {
         self.ask(ToKeeper::Ready {});
     }
 
+    /// Has the service manager told something, in its own words.
+    pub fn notify(&self, state: &str) {
+        self.ask(ToKeeper::Notify {
+            state: state.to_owned(),
+        });
+    }
+
     /// Waits until nothing is on its way to the keeper; true until the next await of the caller.
     pub async fn is_quiet(&self) {
         while self.unsent.load(Ordering::Acquire) > 0 {

@@ -21,6 +21,7 @@ use super::message::{Past, Upgrade};
 use super::patience::Patience;
 use super::replacement::{Around, Written, replace_this_program};
 use super::running::{RunningEngine, last_words};
+use super::service_manager::{ServiceManager, take_passed_sockets};
 use crate::error::plain;
 use crate::host::platform::{Signals, adopt_orphans, let_go_of_code, name_process, own_program, path_of};
 use crate::host::{Exit, LogFile, kin};
@@ -57,6 +58,7 @@ pub fn keep_engine(
     log: Option<LogFile>,
     left: Option<io::Result<File>>,
 ) -> io::Result<EngineEnd> {
+    let passed = take_passed_sockets()?;
     // Of a program that was started by a descriptor this would be the name.
     name_process(c"rollbridge");
     // Caught before the engine is there, so that no signal is lost between the two.
@@ -67,6 +69,7 @@ pub fn keep_engine(
         arguments,
         log,
         hung_up: false,
+        manager: ServiceManager::of_this_process(),
         mask,
         engine: None,
         is_first: true,
@@ -82,10 +85,13 @@ pub fn keep_engine(
         end: None,
         refused: None,
     };
-    let keeper = match left {
+    let mut keeper = match left {
         None => Keeper::new(),
         Some(file) => process.go_on(Written::read(file?)?)?,
     };
+    for (name, socket) in passed {
+        keeper.hold(name, socket);
+    }
     keeper.run(&mut process);
     match process.refused {
         Some(error) => Err(error),
@@ -125,6 +131,8 @@ struct Process<A> {
     log: Option<LogFile>,
     /// SIGHUP came when the engine may not have been able to act on it yet.
     hung_up: bool,
+    /// Who has started this process and wants to hear of it.
+    manager: Option<ServiceManager>,
     /// What an engine finds blocked: as little as the keeper itself did.
     mask: SigSet,
     engine: Option<RunningEngine>,
@@ -259,6 +267,9 @@ impl<A: Fn(RawFd) -> Vec<OsString>> Attendance for Process<A> {
     fn engine_is_ready(&mut self) {
         self.patience.ready(Instant::now());
         self.serves = true;
+        // To one that knows another process by its pid file, or by a launcher, too.
+        let own = std::process::id();
+        self.notify(&format!("READY=1\nMAINPID={own}"));
         if std::mem::take(&mut self.hung_up) {
             self.signal_engine(Signal::SIGHUP);
         }
@@ -267,6 +278,12 @@ impl<A: Fn(RawFd) -> Vec<OsString>> Attendance for Process<A> {
             self.signal_engine(signal);
         }
         self.is_first = false;
+    }
+
+    fn notify(&mut self, state: &str) {
+        if let Some(manager) = &self.manager {
+            manager.tell(state);
+        }
     }
 
     fn rest(&mut self) {
@@ -298,6 +315,7 @@ impl<A: Fn(RawFd) -> Vec<OsString>> Attendance for Process<A> {
             });
             return Next::End;
         }
+        self.notify("STATUS=the engine has ended unexpectedly; another one takes its place");
         let pause = self.patience.gone(now);
         self.past.ends += 1;
         self.past.last = Some(exit);

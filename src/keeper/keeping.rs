@@ -45,6 +45,9 @@ pub(super) trait Attendance {
     /// The engine serves.
     fn engine_is_ready(&mut self) {}
 
+    /// The engine has something to say to whoever started this daemon.
+    fn notify(&mut self, _state: &str) {}
+
     /// Nothing has happened for a while.
     fn rest(&mut self) {}
 
@@ -149,6 +152,11 @@ impl Keeper {
             departure: Departure::Unexpected,
             ..Keeper::new()
         }
+    }
+
+    /// Holds a listener that was there before any engine.
+    pub fn hold(&mut self, name: String, listener: OwnedFd) {
+        self.holdings.hold(name, listener);
     }
 
     /// Serves engines until one of them ends for good, then stops whatever it has left running.
@@ -341,6 +349,7 @@ impl Keeper {
                     self.holdings.hold(name, listener);
                 }
             }
+            ToKeeper::Notify { state } => attendance.notify(&state),
             ToKeeper::Ready {} => {
                 self.departure = Departure::Unexpected;
                 attendance.engine_is_ready();

@@ -61,6 +61,11 @@ pub enum ToKeeper {
         /// What it listens for.
         name: String,
     },
+    /// What the service manager is to hear; only the keeper is heard by it.
+    Notify {
+        /// In its own words.
+        state: String,
+    },
     /// The engine serves: should it end now, another one is to take its place.
     Ready {},
     /// Start an engine of another program beside this one, and see whether it could take over; the opened program comes

@@ -23,6 +23,7 @@ pub mod message;
 mod patience;
 mod replacement;
 mod running;
+mod service_manager;
 mod succession;
 
 pub use attached::{hire_keeper, keep_attached};
@@ -32,3 +33,4 @@ pub use handover::Handover;
 pub use inheritance::Inheritance;
 pub use message::{Past, Upgrade};
 pub use replacement::left_by_the_program_before;
+pub use service_manager::is_passed;

@@ -11,6 +11,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::pool::Pool;
 use super::route::{Connections, Route};
 use super::signal::Signal;
+use super::slots::Slots;
 use super::upstream::Upstream;
 
 /// How often idle connections are looked through while there are any.
@@ -27,14 +28,16 @@ pub(super) struct Target {
 }
 
 impl Target {
-    /// Starts following `route`.
-    pub(super) fn new(route: Route) -> Rc<Target> {
+    /// Starts following `route`, for connections with these slots.
+    pub(super) fn new(route: Route, slots: &Rc<Slots>) -> Rc<Target> {
         let closed = Rc::new(Signal::default());
         let watching = tokio::task::spawn_local({
             let (connections, closed) = (Arc::clone(route.connections()), Rc::clone(&closed));
+            let slots = Rc::clone(slots);
             async move {
                 connections.closed().cancelled().await;
                 closed.send();
+                slots.wake_route(connections.id());
             }
         });
         Rc::new(Target {
@@ -55,7 +58,7 @@ impl Target {
         &self.retired
     }
 
-    /// Sent when the release's connections are closed.
+    /// Sent when the release's connections are closed. Those are woken too, and need not wait for it.
     pub(super) fn closed(&self) -> &Signal {
         &self.closed
     }

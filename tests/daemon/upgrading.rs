@@ -7,7 +7,9 @@ use std::process::Command;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-use crate::support::{Daemon, Process, Setup, Traffic, is_alive, send, wait_for, wait_until};
+use crate::support::{
+    Daemon, Process, Setup, Traffic, VERSION_BEFORE, is_alive, program_before, send, wait_for, wait_until,
+};
 
 const UPGRADES: usize = 20;
 const REQUESTERS: usize = 16;
@@ -474,4 +476,39 @@ fn what_the_daemon_is_called_stays() {
     let environment = std::fs::read(format!("/proc/{}/environ", engine(&daemon))).expect("it lives");
     let text = String::from_utf8_lossy(&environment);
     assert!(!text.contains("ROLLBRIDGE_KEEPER"), "{text}");
+}
+
+#[test]
+fn from_the_commit_before_to_this_one_and_back() {
+    let before = program_before();
+    let daemon = Setup::with_web()
+        .process(Process::companion("worker"))
+        .process(Process::service("broker"))
+        .started_by(before)
+        .start();
+    daemon.deploy("v1").succeeds();
+    let pids = running(&daemon);
+    let traffic = Traffic::start(daemon.proxy_address(), 8, 8);
+    wait_until("the tunnels are open", || traffic.tunnels() == 8);
+    assert_eq!(daemon.status()["version"], VERSION_BEFORE);
+    let mut versions = [VERSION_BEFORE, env!("CARGO_PKG_VERSION")];
+    for program in [program(), &before.display().to_string(), program()] {
+        let requests = traffic.requests();
+        let answer = daemon.ask(json!({ "command": "upgrade", "binary": program }));
+        let answer = answer.succeeds();
+        assert_eq!([&answer["previousVersion"], &answer["version"]], versions);
+        assert_eq!(daemon.status()["version"], versions[1]);
+        let keeper = std::fs::read_link(format!("/proc/{}/exe", daemon.pid()));
+        assert_eq!(
+            keeper.expect("it lives"),
+            Path::new(program),
+            "the keeper is of that program too"
+        );
+        wait_until("traffic flows", || traffic.requests() > requests + 16);
+        versions.reverse();
+    }
+    traffic.ends_without_a_failure();
+    assert_eq!(running(&daemon), pids, "every process keeps its pid");
+    daemon.signal(Signal::SIGTERM);
+    daemon.ends_clean();
 }

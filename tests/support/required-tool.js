@@ -9,7 +9,7 @@ const path = require("node:path")
 /** Debian packages, where the name differs from the program's. */
 const packages = /** @type {Record<string, string>} */ ({
   "ansible-playbook": "ansible-core", "cap": "capistrano", "ip": "iproute2", "ps": "procps", "ssh": "openssh-client",
-  "ssh-keygen": "openssh-client", "sshd": "openssh-server"
+  "ssh-keygen": "openssh-client", "sshd": "openssh-server", "systemd-analyze": "systemd"
 })
 
 /**

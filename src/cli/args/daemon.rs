@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::release_id;
-use crate::daemon::{Bootstrap, check_attestation, check_normalised, check_revision};
+use crate::daemon::{Bootstrap, ResumeFile, check_attestation, check_normalised, check_revision};
 use crate::error::plain;
 use crate::host::{LogFile, PidFile};
 
@@ -31,6 +31,9 @@ pub(in crate::cli) struct DaemonOptions {
     /// Write the pid of the daemon to this file while it can be reached.
     #[arg(long, value_name = "PATH", value_parser = absolute)]
     daemon_pid_path: Option<PathBuf>,
+    /// Keep in this file which release is active, and begin with that one after a reboot.
+    #[arg(long, value_name = "PATH", value_parser = absolute)]
+    daemon_resume_path: Option<PathBuf>,
 }
 
 /// A path as it is meant where we stand.
@@ -82,6 +85,12 @@ impl DaemonOptions {
             .map(|path| PidFile::new(path, pid))
     }
 
+    /// The file that keeps the release to begin with.
+    pub fn resume_file(&self, application: &str) -> Option<ResumeFile> {
+        let path = self.daemon_resume_path.as_deref();
+        path.map(|path| ResumeFile::new(path, application))
+    }
+
     /// The same as arguments.
     pub fn to_arguments(&self) -> Vec<OsString> {
         let texts = [
@@ -102,6 +111,10 @@ impl DaemonOptions {
             (
                 "--daemon-pid-path",
                 self.daemon_pid_path.as_ref().map(|path| path.as_os_str()),
+            ),
+            (
+                "--daemon-resume-path",
+                self.daemon_resume_path.as_ref().map(|path| path.as_os_str()),
             ),
         ];
         let mut arguments = Vec::new();
@@ -161,6 +174,7 @@ mod tests {
             &attestation,
             "--daemon-log-path=/var/log/shop.log",
             "--daemon-pid-path=/run/shop.pid",
+            "--daemon-resume-path=/var/lib/shop/release.json",
         ];
         let options = parsed(&given).expect("good arguments");
         assert_eq!(options.to_arguments(), given.map(OsString::from));

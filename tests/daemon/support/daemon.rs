@@ -21,14 +21,17 @@ use super::wire::{Reply, Wire};
 pub struct Daemon {
     child: RefCell<Child>,
     folder: TempDir,
+    /// Of its command, behind the config.
+    arguments: Vec<String>,
     _ports: PortBlock,
 }
 
 impl Daemon {
-    pub(super) fn new(child: Child, folder: TempDir, ports: PortBlock) -> Daemon {
+    pub(super) fn new(child: Child, folder: TempDir, arguments: Vec<String>, ports: PortBlock) -> Daemon {
         Daemon {
             child: RefCell::new(child),
             folder,
+            arguments,
             _ports: ports,
         }
     }
@@ -74,6 +77,7 @@ impl Daemon {
         let child = rollbridge()
             .args(["daemon", "--config"])
             .arg(self.config())
+            .args(&self.arguments)
             .env(living::TAG, self.folder())
             .stdin(std::process::Stdio::null())
             .stdout(append("stdout"))

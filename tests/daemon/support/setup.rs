@@ -20,9 +20,10 @@ pub struct Setup {
     environment: Vec<(String, String)>,
     arguments: Vec<String>,
     ports: PortBlock,
-    ignored_signal: Option<&'static str>,
     program: PathBuf,
-    small_disk: Option<&'static str>,
+    /// What starts the daemon, if it is not the test: the daemon's command is `"$@"`.
+    script: Option<String>,
+    stdin: Stdio,
 }
 
 impl Setup {
@@ -44,9 +45,9 @@ impl Setup {
             environment: Vec::new(),
             arguments: Vec::new(),
             ports: PortBlock::claim(),
-            ignored_signal: None,
             program: env!("CARGO_BIN_EXE_rollbridge").into(),
-            small_disk: None,
+            script: None,
+            stdin: Stdio::null(),
         }
     }
 
@@ -101,8 +102,19 @@ impl Setup {
     }
 
     /// The daemon is started by somebody who ignores this signal, as `nohup` does.
-    pub fn ignoring(mut self, signal: &'static str) -> Setup {
-        self.ignored_signal = Some(signal);
+    pub fn ignoring(self, signal: &'static str) -> Setup {
+        self.by_script(&format!("trap '' {signal}; exec \"$@\""))
+    }
+
+    /// The daemon is started by this script, which has its command as `"$@"`.
+    pub fn by_script(mut self, script: &str) -> Setup {
+        self.script = Some(script.to_owned());
+        self
+    }
+
+    /// The descriptor that a script finds as its standard input.
+    pub fn stdin(mut self, descriptor: impl Into<Stdio>) -> Setup {
+        self.stdin = descriptor.into();
         self
     }
 
@@ -113,10 +125,12 @@ impl Setup {
     }
 
     /// The daemon sees a disk of 64 KiB in this folder of the setup's; see [`super::can_mount`].
-    pub fn small_disk(mut self, folder: &'static str) -> Setup {
-        std::fs::create_dir(self.folder().join(folder)).expect("a folder for the disk");
-        self.small_disk = Some(folder);
-        self
+    pub fn small_disk(self, folder: &'static str) -> Setup {
+        let place = self.folder().join(folder);
+        std::fs::create_dir(&place).expect("a folder for the disk");
+        let mount = "mount -t tmpfs -o size=64k,mode=700 none \"$0\" && exec \"$@\"";
+        let place = place.display();
+        self.by_script(&format!("exec unshare --mount sh -c '{mount}' '{place}' \"$@\""))
     }
 
     /// One of the setup's own ports. The last four are never given to the web process.
@@ -169,20 +183,11 @@ impl Setup {
         let path = self.folder().join("rollbridge.json");
         self.write_config();
         let tag = format!("{}", self.folder().display());
-        let mut command = match (self.ignored_signal, self.small_disk) {
-            (None, None) => Command::new(&self.program),
-            (None, Some(folder)) => {
-                let mut unshare = Command::new("unshare");
-                let script = "mount -t tmpfs -o size=64k,mode=700 none \"$0\" && exec \"$@\"";
-                unshare.args(["--mount", "sh", "-c", script]);
-                unshare.arg(self.folder().join(folder));
-                unshare.arg(env!("CARGO_BIN_EXE_rollbridge"));
-                unshare
-            }
-            (Some(signal), _) => {
+        let mut command = match &self.script {
+            None => Command::new(&self.program),
+            Some(script) => {
                 let mut shell = Command::new("/bin/sh");
-                let script = format!("trap '' {signal}; exec \"$0\" \"$@\"");
-                shell.args(["-c", &script, env!("CARGO_BIN_EXE_rollbridge")]);
+                shell.args(["-c", script, "sh"]).arg(&self.program);
                 shell
             }
         };
@@ -193,12 +198,12 @@ impl Setup {
             .env(super::living::TAG, &tag)
             .env("TMPDIR", self.folder().join("tmp"))
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
-            .stdin(Stdio::null())
+            .stdin(self.stdin)
             .stdout(stdout)
             .stderr(stderr)
             .spawn()
             .expect("the daemon is started");
-        Daemon::new(child, self.folder, self.ports)
+        Daemon::new(child, self.folder, self.arguments, self.ports)
     }
 }
 
