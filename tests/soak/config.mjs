@@ -5,6 +5,8 @@ import {join} from "node:path"
 /** Where web processes may listen: away from the ports that the system gives to clients, and from those of another run. */
 const firstPort = 10_000 + (process.pid % 50) * 400
 const webPorts = {from: firstPort, to: firstPort + 399}
+/** How long a retired release keeps its connections. */
+export const drainTimeoutMs = 6000
 const mebibyte = 1024 * 1024
 
 /**
@@ -17,7 +19,7 @@ export function soakConfig(stage, [port, brokerPort]) {
   const common = (/** @type {string} */ role) => ({
     id: role, command: `exec '${process.execPath}' main.mjs ${role}`, restartDelayMs: 100, env: {LEDGER: stage.ledger}
   })
-  const proxy = {healthTimeoutMs: 60_000, drainTimeoutMs: 6000, forceStopTimeoutMs: 10_000, holdTimeoutMs: 45_000}
+  const proxy = {healthTimeoutMs: 60_000, drainTimeoutMs, forceStopTimeoutMs: 10_000, holdTimeoutMs: 45_000}
   return {
     ...base(stage, port),
     statePath: join(stage.stateFolder, "soak.json"),
