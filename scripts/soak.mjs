@@ -4,6 +4,7 @@
 // docs/reliability.md tells what is done and what must hold.
 
 import {createRequire} from "node:module"
+import {resolve} from "node:path"
 import {parseArgs} from "node:util"
 import {leaks} from "../tests/soak/leaks.mjs"
 import {report} from "../tests/soak/report.mjs"
@@ -22,7 +23,7 @@ const {values} = parseArgs({
     connections: {type: "string", default: "100000"}
   }
 })
-const binary = values.binary ?? createRequire(import.meta.url)("../lib/native.js").findBinary()
+const binary = resolve(values.binary ?? createRequire(import.meta.url)("../lib/native.js").findBinary())
 const log = (/** @type {string} */ text) => console.log(text)
 process.exit(await (values.leaks ? lookForLeaks() : runSoak()))
 

@@ -10,12 +10,12 @@ fn a_web_process_that_is_stopped_gets_no_further_request_on_old_connections() {
     let web = Process::web()
         .running(&format!("exec node '{app}'"))
         .set("health", json!({ "path": "/" }))
-        .set("memory", json!({ "limitBytes": 180 << 20, "checkIntervalMs": 50 }))
+        .set(
+            "memory",
+            json!({ "limitBytes": 180 << 20, "checkIntervalMs": 50 }),
+        )
         .set("gracefulStopMs", "indefinite");
-    let daemon = Setup::new()
-        .process(web)
-        .proxy("holdTimeoutMs", 60_000)
-        .start();
+    let daemon = Setup::new().process(web).proxy("holdTimeoutMs", 60_000).start();
     daemon.deploy("v1").succeeds();
     let mut wire = daemon.wire();
     let first = wire.get("/").body;

@@ -1,10 +1,18 @@
 // What must hold of a run, judged from both sides' records once it is over. What broke and may break is put down to a
 // deed; everything else is a finding.
 
+import {drainTimeoutMs} from "./config.mjs"
+
 /** How long after the deed its clients may hear of it, on a busy machine. */
-const hearsWithinMs = 10_000
+const hearsWithinMs = 5000
+/** A process that is stopped for its memory is to end within its grace, and is not killed earlier. */
+const stopsWithinMs = 12_000
 /** A client may send its next request before it hears that its connection is gone. */
 const notYetHeardMs = 1500
+
+/** By how much two clocks' views of one moment may differ. */
+const shortMs = 500
+const stoppedForMemory = "web process stopped for its memory"
 
 /** @typedef {import("./load.mjs").Visit | import("./tunnels.mjs").Tunnel} Broken */
 
@@ -32,8 +40,9 @@ export function account({stage, load, tunnels, rude, faults, followers}) {
   const broken = [...load.broken, ...rude.broken, ...tunnels.ended.filter(({outcome}) => outcome !== "left")]
   for (const one of broken) {
     const reason = reasonFor(one, faults, followers)
+    const what = `${one.kind}, ${one.outcome}: ${reason}`
     if (reason === undefined) findings.push(`without a reason: ${describe(one, faults)}`)
-    else reasons.set(`${one.kind}, ${one.outcome}: ${reason}`, (reasons.get(`${one.kind}, ${one.outcome}: ${reason}`) ?? 0) + 1)
+    else reasons.set(what, (reasons.get(what) ?? 0) + 1)
   }
   return {findings, reasons}
 }
@@ -46,8 +55,8 @@ export function account({stage, load, tunnels, rude, faults, followers}) {
 function reasonFor(broken, faults, followers) {
   const isTunnel = !("id" in broken)
   const because = (/** @type {string} */ name) => faults.deeds.filter((deed) => {
-    return deed.name === name && deed.at <= broken.ended && deed.at >= broken.began - notYetHeardMs
-      && broken.ended - deed.at < hearsWithinMs
+    const isInTime = broken.ended - deed.at < (name === stoppedForMemory ? stopsWithinMs : hearsWithinMs)
+    return deed.name === name && deed.at <= broken.ended && deed.at >= broken.began - notYetHeardMs && isInTime
   })
   if (["reset", "cut"].includes(broken.outcome) && because("engine killed").length > 0) {
     return "in flight when the engine was killed"
@@ -60,23 +69,23 @@ function reasonFor(broken, faults, followers) {
     return "the web process was killed, and may have seen it"
   }
   if (isTunnel && ["ended", "cut"].includes(broken.outcome)) {
-    if (because("web process stopped for its memory").length > 0) return "the web process was stopped for its memory"
-    if (isRetired(broken, faults, followers)) return "its release was retired"
+    if (because(stoppedForMemory).length > 0) return "the web process was stopped for its memory"
+    if (isRetired(broken, followers)) return "its release was retired"
   }
   return undefined
 }
 
 /**
- * Whether the process that had the tunnel was asked to stop because of a deploy or a rollback.
+ * Whether the release that had the tunnel was retired, and has had its time to drain.
  *
  * @param {import("./tunnels.mjs").Tunnel} tunnel
- * @param {import("./faults.mjs").Faults} faults
  * @param {import("./followers.mjs").Followers} followers
  */
-function isRetired(tunnel, faults, followers) {
+function isRetired(tunnel, followers) {
   const endedAt = performance.timeOrigin + tunnel.ended
   return followers.events.some(({message, at, data}) => {
-    return message === "release draining" && data.releaseId === tunnel.release && Date.parse(at) <= endedAt
+    const isItsOwn = message === "release draining" && data.releaseId === tunnel.release
+    return isItsOwn && endedAt - Date.parse(at) > drainTimeoutMs - shortMs
   })
 }
 
@@ -88,7 +97,8 @@ function describe(broken, faults) {
   const before = faults.deeds.filter(({at}) => at <= broken.ended).at(-1)
   const last = before ? `${Math.round(broken.ended - before.at)} ms after "${before.name}"` : "before any fault"
   const who = `release ${broken.release ?? "unknown"}, pid ${broken.pid ?? "unknown"}`
-  return `${broken.kind} ${"id" in broken ? broken.id : ""}: ${broken.outcome}, after ${Math.round(broken.ended - broken.began)} ms, ${last}, ${who}`
+  const ms = Math.round(broken.ended - broken.began)
+  return `${broken.kind} ${"id" in broken ? broken.id : ""}: ${broken.outcome}, after ${ms} ms, ${last}, ${who}`
 }
 
 /**
@@ -169,7 +179,9 @@ function exitsAmiss(faults, followers) {
     if (message === "process stopping") stopping.add(data.pid)
     const isCrash = message === "process exited" && data.exitSignal !== null && !stopping.has(data.pid)
     if (isCrash && !killed.has(data.pid)) findings.push(`process ${data.pid} (${data.processId}) ended by ${data.exitSignal}`)
-    if (message === "process killed" && !killed.has(data.pid)) findings.push(`process ${data.pid} (${data.processId}) had to be killed`)
+    if (message === "process killed" && !killed.has(data.pid)) {
+      findings.push(`process ${data.pid} (${data.processId}) had to be killed`)
+    }
   }
   return findings
 }

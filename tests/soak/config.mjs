@@ -2,8 +2,11 @@
 
 import {join} from "node:path"
 
-/** Where web processes may listen: away from the ports that the system gives to clients. */
-const webPorts = {from: 20_000, to: 20_400}
+/** Where web processes may listen: away from the ports that the system gives to clients, and from those of another run. */
+const firstPort = 10_000 + (process.pid % 50) * 400
+const webPorts = {from: firstPort, to: firstPort + 399}
+/** How long a retired release keeps its connections. */
+export const drainTimeoutMs = 6000
 const mebibyte = 1024 * 1024
 
 /**
@@ -16,7 +19,7 @@ export function soakConfig(stage, [port, brokerPort]) {
   const common = (/** @type {string} */ role) => ({
     id: role, command: `exec '${process.execPath}' main.mjs ${role}`, restartDelayMs: 100, env: {LEDGER: stage.ledger}
   })
-  const proxy = {healthTimeoutMs: 60_000, drainTimeoutMs: 6000, forceStopTimeoutMs: 10_000, holdTimeoutMs: 45_000}
+  const proxy = {healthTimeoutMs: 60_000, drainTimeoutMs, forceStopTimeoutMs: 10_000, holdTimeoutMs: 45_000}
   return {
     ...base(stage, port),
     statePath: join(stage.stateFolder, "soak.json"),
@@ -48,7 +51,7 @@ export function smallConfig(stage, [port]) {
     proxy: {port, healthPath: "/"},
     processes: [
       {id: "web", policy: "proxied", command: `exec '${process.execPath}' -e "${answer}"`, port: webPorts},
-      {id: "sleeper", policy: "service", command: "exec sleep 100000"}
+      {id: "sleeper", policy: "service", command: "exec sleep 100000", restartDelayMs: 0}
     ]
   }
 }

@@ -7,7 +7,16 @@ import {setTimeout as wait} from "node:timers/promises"
 import {ConnectionLost} from "./control.mjs"
 import {processesOf} from "./stage.mjs"
 
-/** @typedef {{name: string, at: number, pid?: number}} Deed what may break something: `name` is "engine killed", "web killed", … */
+/** @typedef {{name: string, at: number, pid?: number}} Deed what may break something: "engine killed", "web killed", … */
+
+/**
+ * @typedef {object} Parts
+ * @property {import("./stage.mjs").Stage} stage
+ * @property {import("./followers.mjs").Followers} followers
+ * @property {import("./load.mjs").Load} load
+ * @property {import("./random.mjs").Random} random
+ * @property {(text: string) => void} log
+ */
 
 export class Faults {
   /** @type {Deed[]} */
@@ -16,7 +25,11 @@ export class Faults {
   done = new Map()
   /** @type {string[]} */
   wrong = []
-  /** When which release served for certain; without a release, when that was about to change. @type {{at: number, release?: string}[]} */
+  /**
+   * When which release served for certain; without a release, when that was about to change.
+   *
+   * @type {{at: number, release?: string}[]}
+   */
   serving = []
   /** The longest time until all was as it should be. */
   slowest = {ms: 0, name: ""}
@@ -28,9 +41,7 @@ export class Faults {
   #active = ""
   #log
 
-  /**
-   * @param {{stage: import("./stage.mjs").Stage, followers: import("./followers.mjs").Followers, load: import("./load.mjs").Load, random: import("./random.mjs").Random, log: (text: string) => void}} parts
-   */
+  /** @param {Parts} parts */
   constructor({stage, followers, load, random, log}) {
     this.#stage = stage
     this.#followers = followers
@@ -114,7 +125,9 @@ export class Faults {
     const answer = await this.#ask({command: "rollback"})
     // There may be nothing left to go back to; then nothing must have changed.
     const harmless = ["no_previous_release", "release_not_found"]
-    if (answer?.status === "error" && !harmless.includes(answer.code)) throw new Error(`rollback: ${answer.code}: ${answer.error}`)
+    if (answer?.status === "error" && !harmless.includes(answer.code)) {
+      throw new Error(`it was answered by ${answer.code}: ${answer.error}`)
+    }
   }
 
   #upgrade() {
@@ -254,7 +267,7 @@ export class Faults {
       this.#followers.look(status)
       const active = status.releases.filter((/** @type {any} */ {state}) => state === "active")
       if (active.length !== 1 || active[0].releaseId !== status.activeReleaseId) return false
-      const processes = [...active[0].processes, ...processesOf({releases: [], services: status.services, singletons: status.singletons})]
+      const processes = processesOf({...status, releases: active})
       if (!processes.every(({state}) => state === "running") || processes.length !== 4) return false
       const answer = await fetch(`http://127.0.0.1:${this.#load.port}/echo/settled`, {headers: {connection: "close"}})
       await answer.text()

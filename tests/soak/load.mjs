@@ -155,7 +155,8 @@ export class Load {
    */
   #ask(method, path, body, agent) {
     return new Promise((resolve) => {
-      const asked = request({agent, host: "127.0.0.1", port: this.#port, method, path, headers: {"content-length": body?.length ?? 0}})
+      const headers = {"content-length": body?.length ?? 0}
+      const asked = request({agent, host: "127.0.0.1", port: this.#port, method, path, headers})
       const timer = setTimeout(() => {
         resolve({outcome: "not answered in time"})
         asked.destroy()

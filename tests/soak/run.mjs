@@ -52,7 +52,10 @@ export async function soak({binary, seconds, seed, keepsFolder, log}) {
       await faults.one()
       if (performance.now() - told > 60_000) {
         told = performance.now()
-        log(`${since()}  == ${load.total} requests, ${load.broken.length + rude.broken.length} broken, ${tunnels.messages} messages, ${faults.wrong.length} faults not recovered from`)
+        const broken = load.broken.length + rude.broken.length
+        const amiss = [...faults.wrong, ...load.wrong, ...tunnels.wrong, ...followers.wrong]
+        log(`${since()}  == ${load.total} requests, ${broken} broken, ${tunnels.messages} messages; amiss: ${amiss.length}`)
+        for (const one of amiss.slice(0, 5)) log(`         ${one}`)
       }
       await wait(Math.max(0, from + pauses.between(500, longestPauseMs) - performance.now()))
     }
@@ -65,7 +68,9 @@ export async function soak({binary, seconds, seed, keepsFolder, log}) {
     findings.push(...await endAmiss(stage))
     const judged = account({stage, load, tunnels, rude, faults, followers})
     findings.push(...judged.findings)
-    return {seed, seconds: Math.round(ms / 1000), findings, reasons: judged.reasons, load, tunnels, rude, faults, followers, before, after, folder: stage.folder}
+    const {reasons} = judged
+    const parts = {load, tunnels, rude, faults, followers}
+    return {...parts, seed, seconds: Math.round(ms / 1000), findings, reasons, before, after, folder: stage.folder}
   } finally {
     await stage.close(keepsFolder && findings.length > 0)
   }
@@ -83,14 +88,16 @@ async function restAmiss(stage, before) {
   try {
     await stage.until("everything is at rest", async () => {
       const status = await stage.status()
-      const open = status.releases.map((/** @type {any} */ {connectionCount}) => connectionCount).reduce((/** @type {number} */ a, /** @type {number} */ b) => a + b, 0)
-      const draining = status.releases.filter((/** @type {any} */ {state}) => !["active", "stopped", "failed"].includes(state)).length
+      /** @type {{state: string, connectionCount: number}[]} */
+      const releases = status.releases
+      const open = releases.reduce((sum, {connectionCount}) => sum + connectionCount, 0)
+      const draining = releases.filter(({state}) => !["active", "stopped", "failed"].includes(state)).length
       const [keeper, engine] = [resourcesOf(stage.keeper), resourcesOf(status.engine.pid)]
       const zombies = zombiesOf(stage.keeper)
       seen = JSON.stringify({open, draining, zombies, keeper, engine, before})
-      // A release that serves again has a process more than the first one had, and idle connections to it may be kept.
-      return open === 0 && draining === 0 && zombies === 0 && keeper.descriptors <= before.keeper.descriptors + 4
-        && engine.descriptors <= before.engine.descriptors + 16 && keeper.threads === before.keeper.threads
+      // Idle connections to the application are closed after some seconds.
+      return open === 0 && draining === 0 && zombies === 0 && keeper.descriptors <= before.keeper.descriptors + 2
+        && engine.descriptors <= before.engine.descriptors + 2 && keeper.threads === before.keeper.threads
         && engine.threads <= before.engine.threads + 2
     }, 120_000)
     return []

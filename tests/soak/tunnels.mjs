@@ -17,6 +17,13 @@ const silenceMs = 60_000
  * @property {string} [pid]
  */
 
+/**
+ * @typedef {object} Ear what is to be told of a tunnel
+ * @property {(headers: import("node:http").IncomingHttpHeaders) => void} opened
+ * @property {(number: number, due: number) => void} heard
+ * @property {(outcome: string) => void} end
+ */
+
 export class Tunnels {
   /** @type {Tunnel[]} */
   ended = []
@@ -73,7 +80,7 @@ export class Tunnels {
         tunnel.end(`status ${statusCode}`)
         socket.terminate()
       })
-      socket.on("error", (/** @type {NodeJS.ErrnoException} */ {code}) => tunnel.end(code === "ECONNREFUSED" ? "refused" : "reset"))
+      socket.on("error", (error) => tunnel.end(outcomeOf(error)))
       socket.on("close", (code) => {
         clearInterval(talk)
         if (echoed > asked) this.wrong.push(`${echoed} echoes of ${asked} messages`)
@@ -103,7 +110,7 @@ export class Tunnels {
         response.on("error", () => tunnel.end("cut"))
         response.on("end", () => tunnel.end("ended"))
       })
-      asked.on("error", (/** @type {NodeJS.ErrnoException} */ {code}) => tunnel.end(code === "ECONNREFUSED" ? "refused" : "reset"))
+      asked.on("error", (error) => tunnel.end(outcomeOf(error)))
       return () => asked.destroy()
     })
   }
@@ -111,7 +118,7 @@ export class Tunnels {
   /**
    * @param {string} kind
    * @param {number} stayMs
-   * @param {(tunnel: {opened: (headers: import("node:http").IncomingHttpHeaders) => void, heard: (number: number, due: number) => void, end: (outcome: string) => void}) => () => void} open
+   * @param {(tunnel: Ear) => () => void} open returns what closes it
    * @returns {Promise<Tunnel>}
    */
   #tunnel(kind, stayMs, open) {
@@ -157,4 +164,9 @@ export class Tunnels {
       }, 100)
     })
   }
+}
+
+/** @param {NodeJS.ErrnoException} error */
+function outcomeOf({code}) {
+  return code === "ECONNREFUSED" ? "refused" : "reset"
 }

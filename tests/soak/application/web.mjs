@@ -13,7 +13,10 @@ const complain = openLedger("complaints")
 /** @type {Set<import("node:http").ServerResponse>} */
 const listeners = new Set()
 
-/** @type {Record<string, (request: import("node:http").IncomingMessage, response: import("node:http").ServerResponse, id: string, url: URL) => unknown>} */
+/** @typedef {import("node:http").IncomingMessage} Request */
+/** @typedef {import("node:http").ServerResponse} Response */
+
+/** @type {Record<string, (request: Request, response: Response, id: string, url: URL) => unknown>} */
 const pages = {
   ping: (_request, response) => response.end("pong"),
   async echo(_request, response, id) {
@@ -55,7 +58,9 @@ const pages = {
 
 /** @param {import("node:http").IncomingMessage} request */
 async function bodyOf(request) {
-  for await (const _piece of request);
+  let bytes = 0
+  for await (const piece of request) bytes += piece.length
+  return bytes
 }
 
 const server = createServer(async (request, response) => {
