@@ -33,26 +33,27 @@ pub(crate) async fn reached(point: &str) {
 pub(crate) async fn reached(_: &str) {}
 
 /// An engine that takes over has come to the point with this name. With `, halt` behind that in the file it goes no
-/// further, else it ends here.
+/// further, with `, pause` only a second later, else it ends here.
 #[cfg(debug_assertions)]
 pub(crate) fn taking_over(point: &str) {
     let Some(file) = std::env::var_os(VARIABLE) else {
         return;
     };
     let wanted = std::fs::read_to_string(&file).unwrap_or_default();
-    let halts = match wanted.trim().strip_prefix(point) {
-        Some("") => false,
-        Some(", halt") => true,
+    let pause = match wanted.trim().strip_prefix(point) {
+        Some("") => None,
+        Some(", halt") => Some(std::time::Duration::MAX),
+        Some(", pause") => Some(std::time::Duration::from_secs(1)),
         _ => return,
     };
     // Removed first: who comes after this one is to come past this point.
     if std::fs::remove_file(&file).is_err() {
         return;
     }
-    if halts {
-        std::thread::sleep(std::time::Duration::MAX);
+    match pause {
+        Some(pause) => std::thread::sleep(pause),
+        None => std::process::abort(),
     }
-    std::process::abort();
 }
 
 /// An engine that takes over has come to the point with this name.

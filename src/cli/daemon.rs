@@ -55,12 +55,9 @@ pub(super) fn run(config: Option<&Path>, options: &EngineOptions) -> ExitCode {
     });
     let ended = lived.and_then(|retired| match retired {
         None => Ok(()),
-        Some(retired) => {
-            let handed_over = super::runtime()?.block_on(retired.hand_over());
-            handed_over.map_err(|error| {
-                Failure::internal(format!("cannot hand over connections: {}", plain(&error)))
-            })
-        }
+        Some(retired) => retired
+            .hand_over()
+            .map_err(|error| Failure::internal(format!("cannot hand over connections: {}", plain(&error)))),
     });
     match ended {
         Ok(()) => ExitCode::SUCCESS,

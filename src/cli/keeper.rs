@@ -22,11 +22,15 @@ pub(super) fn run(config: Option<&Path>, options: &DaemonOptions) -> ExitCode {
         arguments
     };
     let log = options.log();
-    // Also what goes wrong from here on is for the log.
-    if let Some(Err(error)) = log.as_ref().map(LogFile::take_output) {
+    let left = left_by_the_program_before();
+    // Also what goes wrong from here on is for the log. A program that takes a keeper's place has the output of that one, and
+    // must not end for a file that cannot be opened again.
+    if left.is_none()
+        && let Some(Err(error)) = log.as_ref().map(LogFile::take_output)
+    {
         return Failure::internal(error.to_string()).tell(None);
     }
-    let ended = keep_engine(arguments, log, left_by_the_program_before());
+    let ended = keep_engine(arguments, log, left);
     if let Some(pid_file) = options.pid_file(std::process::id().cast_signed()) {
         // An engine that was killed has not done it.
         pid_file.remove();

@@ -103,13 +103,13 @@ pub fn note_event(host: &dyn ProcessHost, event: &Event) {
     host.note(notes);
 }
 
-/// The events that an earlier engine noted, oldest first.
+/// The events that an earlier engine noted, oldest first. One that this version does not know is left out.
 ///
 /// # Errors
 /// When one cannot be read.
 pub fn noted_events(estate: &Estate) -> Result<Vec<Event>, Unreadable> {
     let keys = estate.keys(EVENT_PREFIX);
-    keys.iter().map(|key| estate.get(key)).collect()
+    Ok(keys.iter().filter_map(|key| estate.get(key).ok()).collect())
 }
 
 /// As many digits for each, so that their order is that of their keys.

@@ -9,6 +9,9 @@ use std::os::fd::OwnedFd;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::runtime::Runtime;
+use tokio::sync::mpsc::UnboundedReceiver;
+
 use super::Engine;
 use super::handover::{FromRetired, OpenThere, ToRetired};
 use super::noting::NEXT_CONNECTION_KEY;
@@ -31,6 +34,8 @@ pub(super) struct Retirement {
     pub client: OwnedFd,
     /// The socket for the connections, and its other end.
     pub sockets: (OwnedFd, OwnedFd),
+    /// Where the rest of this engine runs.
+    pub runtime: Runtime,
     /// No deploy begins any more.
     pub _turn: Held,
 }
@@ -43,6 +48,7 @@ pub struct Retired {
     client: OwnedFd,
     socket: OwnedFd,
     theirs: OwnedFd,
+    runtime: Runtime,
 }
 
 impl Engine {
@@ -59,6 +65,7 @@ impl Engine {
         let Retirement {
             client,
             sockets: (socket, theirs),
+            runtime,
             _turn,
         } = self.retirement().take()?;
         if let Some(state) = self.inner.state.get() {
@@ -75,6 +82,7 @@ impl Engine {
             client,
             socket,
             theirs,
+            runtime,
         })
     }
 
@@ -93,8 +101,8 @@ impl Engine {
             let connections = release.route().connections();
             OpenThere {
                 release: release.key().clone(),
-                http: connections.http(),
-                websocket: connections.websocket(),
+                http: connections.own_http(),
+                websocket: connections.own_websocket(),
             }
         });
         open.filter(|open| open.http + open.websocket > 0).collect()
@@ -107,44 +115,54 @@ impl Retired {
     ///
     /// # Errors
     /// When a socket fails.
-    pub async fn hand_over(self) -> std::io::Result<()> {
+    pub fn hand_over(self) -> std::io::Result<()> {
         self.host.retire(&self.theirs)?;
         drop(self.theirs);
         // Not before: an engine that runs takes what leaves its counts for finished.
-        let mut connections = self.engine.inner.proxy.hand_over();
-        let way = Handover::new(self.socket)?;
-        let previous_version = env!("CARGO_PKG_VERSION").to_owned();
-        let asked = FromRetired::Asked { previous_version };
-        way.send(&asked, &[self.client]).await?;
-        let mut told = None;
-        loop {
-            // Counted before the connections are sent that have left the counts.
-            let open = self.engine.open_here();
-            while let Ok(handed) = connections.try_recv() {
-                send(&way, &self.engine, handed).await?;
-            }
-            if told.as_ref() != Some(&open) {
-                let releases = open.clone();
-                way.send(&FromRetired::Open { releases }, &[]).await?;
-                told = Some(open);
-            }
-            tokio::select! {
-                handed = connections.recv() => match handed {
-                    Some(handed) => send(&way, &self.engine, handed).await?,
-                    None => return Ok(()),
-                },
-                message = way.receive() => match message? {
-                    Some((ToRetired::Here {}, _)) => told = None,
-                    Some((ToRetired::Cut { release }, _)) => {
-                        if let Some(release) = self.engine.book().release(&release) {
-                            release.route().connections().close();
-                        }
+        let connections = self.engine.inner.proxy.hand_over();
+        let handing = hand_over(self.engine, connections, self.socket, self.client);
+        self.runtime.block_on(handing)
+    }
+}
+
+async fn hand_over(
+    engine: Engine,
+    mut connections: UnboundedReceiver<Handed>,
+    socket: OwnedFd,
+    client: OwnedFd,
+) -> std::io::Result<()> {
+    let way = Handover::new(socket)?;
+    let previous_version = env!("CARGO_PKG_VERSION").to_owned();
+    let asked = FromRetired::Asked { previous_version };
+    way.send(&asked, &[client]).await?;
+    let mut told = None;
+    loop {
+        // Counted before the connections are sent that have left the counts.
+        let open = engine.open_here();
+        while let Ok(handed) = connections.try_recv() {
+            send(&way, &engine, handed).await?;
+        }
+        if told.as_ref() != Some(&open) {
+            let releases = open.clone();
+            way.send(&FromRetired::Open { releases }, &[]).await?;
+            told = Some(open);
+        }
+        tokio::select! {
+            handed = connections.recv() => match handed {
+                Some(handed) => send(&way, &engine, handed).await?,
+                None => return Ok(()),
+            },
+            message = way.receive() => match message? {
+                Some((ToRetired::Here {}, _)) => told = None,
+                Some((ToRetired::Cut { release }, _)) => {
+                    if let Some(release) = engine.book().release(&release) {
+                        release.route().connections().close();
                     }
-                    // The daemon has ended.
-                    None => return Ok(()),
-                },
-                () = tokio::time::sleep(LOOK) => {}
-            }
+                }
+                // The daemon has ended.
+                None => return Ok(()),
+            },
+            () = tokio::time::sleep(LOOK) => {}
         }
     }
 }

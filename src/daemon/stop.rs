@@ -14,7 +14,7 @@ impl Engine {
     pub async fn stop(&self, release_id: Option<&str>) -> Result<(), EngineError> {
         let cancel = release_id.and_then(|id| self.inner.turn.cancel(Some(id), "a stop of the release"));
         let description = release_id.map_or_else(|| "a stop".to_owned(), |id| format!("the stop of {id}"));
-        let held = self.inner.turn.wait(&description, None).await;
+        let held = self.wait_for_turn(&description, None).await?;
         let (engine, id) = (self.clone(), release_id.map(str::to_owned));
         // Of a cancelled operation only the release it was about is meant, never another one of the same id.
         let cancelled = cancel

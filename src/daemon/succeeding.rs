@@ -1,7 +1,7 @@
 //! An engine that goes on where others have retired: it takes their connections over one by one, and counts what they still
 //! serve as its own, so that no release is stopped before the last of its requests has been answered anywhere.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::os::fd::OwnedFd;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -108,6 +108,7 @@ impl Engine {
         let _ = way.send(&ToRetired::Here {}, &[]).await;
         let (cuts, mut to_be_cut) = mpsc::unbounded_channel();
         let mut watches = JoinSet::new();
+        let mut watched = BTreeSet::new();
         let mut leaving = JoinSet::new();
         loop {
             let (message, descriptors) = tokio::select! {
@@ -139,8 +140,10 @@ impl Engine {
                 }
                 FromRetired::Open { releases } => {
                     let new = self.guests_of(&releases);
-                    for (key, _) in new.iter().filter(|(key, _)| !guests.contains_key(*key)) {
-                        self.watch_for_cut(key, &cuts, &mut watches);
+                    for key in new.keys() {
+                        if watched.insert(key.clone()) {
+                            self.watch_for_cut(key, &cuts, &mut watches);
+                        }
                     }
                     let old = std::mem::replace(&mut guests, new);
                     leaving.spawn(async move {

@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use nix::unistd::{AccessFlags, access};
+use tokio::runtime::{Builder, Runtime};
 
 use super::retiring::Retirement;
 use super::{Engine, EngineError};
@@ -30,7 +31,10 @@ impl Engine {
         let turn = self.inner.turn.take("an upgrade", None);
         let turn = turn.map_err(|running| EngineError::DeployInProgress { running })?;
         let prepared = self.prepare(request).await;
-        let (version, sockets) = match prepared {
+        // It may have begun meanwhile, and waits for the turn.
+        self.refuse_when_closing("upgrade")?;
+        let runtime = prepared.and_then(|prepared| Ok((prepared, standstill_runtime()?)));
+        let ((version, sockets), runtime) = match runtime {
             Ok(prepared) => prepared,
             Err(reason) => {
                 self.record(Milestone::UpgradeFailed {
@@ -39,7 +43,7 @@ impl Engine {
                 return Err(EngineError::Upgrade(reason));
             }
         };
-        // From here on there is no way back; a shutdown that has begun meanwhile goes on in the successor.
+        // From here on there is no way back; a shutdown that begins now goes on in the successor.
         self.record(Milestone::UpgradeStarting {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             to: version,
@@ -47,6 +51,7 @@ impl Engine {
         let retirement = Retirement {
             client,
             sockets,
+            runtime,
             _turn: turn,
         };
         *self.retirement() = Some(retirement);
@@ -69,6 +74,12 @@ impl Engine {
         let version = self.inner.host.prepare_successor(program).await?;
         Ok((version, sockets))
     }
+}
+
+/// What runs while everything else of the engine stands still. Made before there is no way back.
+fn standstill_runtime() -> Result<Runtime, String> {
+    let runtime = Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|error| format!("no runtime for the rest of this engine: {}", plain(&error)))
 }
 
 /// Where this program was started from; what is there by now may be another one.

@@ -189,7 +189,8 @@ impl<A: Fn(RawFd) -> Vec<OsString>> Process<A> {
             // The engine finds the same, and tells of it.
             let _ = log.take_output();
         }
-        self.hung_up = !self.serves;
+        // A successor has the file of before, and does not hear this yet.
+        self.hung_up = !self.serves || self.successor.is_some();
         self.signal_engine(Signal::SIGHUP);
     }
 

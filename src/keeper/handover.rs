@@ -93,7 +93,7 @@ impl Handover {
     /// message that had come in part.
     ///
     /// # Errors
-    /// When a message is none of these, or the socket fails.
+    /// When the socket fails.
     pub async fn receive<M: DeserializeOwned>(&self) -> io::Result<Option<(M, VecDeque<OwnedFd>)>> {
         let mut text = Vec::new();
         let mut descriptors = VecDeque::new();
@@ -126,7 +126,11 @@ impl Handover {
             }
             text.extend_from_slice(part);
             if kind & LAST != 0 {
-                return Ok(Some((serde_json::from_slice(&text)?, descriptors)));
+                match serde_json::from_slice(&text) {
+                    Ok(message) => return Ok(Some((message, descriptors))),
+                    // Another version may have more to say.
+                    Err(_) => has_begun = false,
+                }
             }
         }
     }

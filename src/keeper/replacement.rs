@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::ffi::{CString, OsString};
 use std::fs::File;
-use std::io::{self, Read, Seek, Write};
+use std::io::{self, BufWriter, Read, Seek, Write};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStringExt;
 
@@ -230,8 +230,10 @@ pub(super) fn replace_this_program(program: &OwnedFd, written: &Written) -> io::
 
 fn go_on_as(program: &OwnedFd, written: &Written) -> io::Result<std::convert::Infallible> {
     let mut file = memory_file(c"rollbridge-keeper")?;
-    serde_json::to_writer(&mut file, written)?;
-    file.flush()?;
+    let mut buffered = BufWriter::new(&mut file);
+    serde_json::to_writer(&mut buffered, written)?;
+    buffered.flush()?;
+    drop(buffered);
     let text = |text: OsString| CString::new(text.into_vec()).map_err(io::Error::other);
     let arguments: Vec<CString> = std::env::args_os().map(text).collect::<io::Result<_>>()?;
     let mut environment: Vec<CString> = Vec::new();

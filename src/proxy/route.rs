@@ -21,6 +21,9 @@ pub struct Connections {
     id: u64,
     http: AtomicUsize,
     websocket: AtomicUsize,
+    /// Those of them that are open in another proxy.
+    guest_http: AtomicUsize,
+    guest_websocket: AtomicUsize,
     /// Callers inside [`Connections::wait_idle`]; while there are none, a request that ends notifies nobody.
     waiting: AtomicUsize,
     idle: Notify,
@@ -60,6 +63,8 @@ impl Route {
             id: NEXT.fetch_add(1, SeqCst),
             http: AtomicUsize::new(0),
             websocket: AtomicUsize::new(0),
+            guest_http: AtomicUsize::new(0),
+            guest_websocket: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
             idle: Notify::new(),
             closed: CancellationToken::new(),
@@ -96,6 +101,19 @@ impl Connections {
     /// Open upgraded connections, whatever their protocol.
     pub fn websocket(&self) -> usize {
         self.websocket.load(SeqCst)
+    }
+
+    /// As [`Connections::http`], but only what is open in this proxy.
+    pub fn own_http(&self) -> usize {
+        // In this order, so that a guest that leaves meanwhile is rather counted than not.
+        let all = self.http();
+        all.saturating_sub(self.guest_http.load(SeqCst))
+    }
+
+    /// As [`Connections::websocket`], but only what is open in this proxy.
+    pub fn own_websocket(&self) -> usize {
+        let all = self.websocket();
+        all.saturating_sub(self.guest_websocket.load(SeqCst))
     }
 
     /// Resolves when no request and no upgraded connection is open.
@@ -174,6 +192,14 @@ impl Connections {
 }
 
 impl Counted {
+    /// How many of its kind are guests.
+    pub(super) fn guests(&self) -> &AtomicUsize {
+        match self.kind {
+            Kind::Http => &self.connections.guest_http,
+            Kind::Websocket => &self.connections.guest_websocket,
+        }
+    }
+
     /// Counts a request in.
     pub(super) fn request(connections: &Arc<Connections>) -> Counted {
         Counted::count(connections, Kind::Http)

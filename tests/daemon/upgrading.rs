@@ -196,17 +196,113 @@ fn a_drain_goes_on_in_the_next_engine() {
 
 #[test]
 fn the_end_of_a_drain_reaches_the_engine_that_has_retired() {
-    let daemon = Setup::with_web().proxy("drainTimeoutMs", 2000).start();
+    // A web process that does not end when it is asked to: only the cut can end the request.
+    let stubborn = Process::web()
+        .set("stopSignal", "SIGWINCH")
+        .set("gracefulStopMs", 60_000);
+    let daemon = Setup::new()
+        .process(stubborn)
+        .proxy("drainTimeoutMs", 2000)
+        .start();
     daemon.deploy("v1").succeeds();
     let mut slow = daemon.wire();
     slow.ask(&format!("/until?file={}", file_in(&daemon, "never")));
     let head = slow.head();
     upgrade(&daemon);
     daemon.deploy("v2").succeeds();
+    let begun = std::time::Instant::now();
     assert_eq!(slow.body(&head), None, "it is cut when its time is up");
-    daemon.wait_for_state("v1", "stopped");
+    assert!(
+        begun.elapsed() < std::time::Duration::from_secs(25),
+        "{:?}",
+        begun.elapsed()
+    );
+    assert_eq!(daemon.state("v1"), "draining", "its process is still there");
     assert_eq!(daemon.events_of("release drained")[0]["cutHttp"], 1);
     wait_until("one engine is left", || engines(&daemon) == [engine(&daemon)]);
+}
+
+#[test]
+fn what_several_retired_engines_have_is_counted_once_each() {
+    let daemon = Setup::with_web().start();
+    daemon.deploy("v1").succeeds();
+    let mut slow: Vec<_> = (1..=4)
+        .map(|number| {
+            let file = file_in(&daemon, &format!("go-{number}"));
+            let mut wire = daemon.wire();
+            wire.ask(&format!("/until?file={file}"));
+            let head = wire.head();
+            upgrade(&daemon);
+            (number, file, wire, head)
+        })
+        .collect();
+    wait_until("each is counted once", || http(&daemon) == 4);
+    while let Some((number, file, mut wire, head)) = slow.pop() {
+        std::fs::write(&file, "").expect("the folder is ours");
+        assert_eq!(wire.body(&head).as_deref(), Some("begun v1"));
+        wait_until("it has left the count", || http(&daemon) == number - 1);
+    }
+    wait_until("one engine is left", || engines(&daemon) == [engine(&daemon)]);
+}
+
+#[test]
+fn a_shutdown_that_begins_while_a_successor_rehearses_ends_the_daemon() {
+    let setup = Setup::with_web();
+    let file = setup.folder().join("fail-point");
+    let daemon = setup
+        .env("ROLLBRIDGE_TEST_FAIL_POINT_FILE", &file.display().to_string())
+        .start();
+    daemon.deploy("v1").succeeds();
+    std::fs::write(&file, "rehearsing, pause").expect("the folder is ours");
+    let mut client = daemon.client();
+    client.send(json!({ "command": "upgrade", "binary": program() }));
+    wait_until("it rehearses", || !file.exists());
+    daemon.signal(Signal::SIGTERM);
+    client.answer().fails_with("shutting_down");
+    daemon.ends_clean();
+}
+
+#[test]
+fn a_log_that_cannot_be_opened_again_does_not_end_the_daemon() {
+    let setup = Setup::with_web();
+    let log = setup.folder().join("daemon.log");
+    let daemon = setup
+        .arguments(["--daemon-log-path", &log.display().to_string()])
+        .start();
+    daemon.deploy("v1").succeeds();
+    std::fs::hard_link(&log, daemon.folder().join("snapshot")).expect("the folder is ours");
+    upgrade(&daemon);
+    assert_eq!(daemon.get("/").body, "v1");
+    let text = || std::fs::read_to_string(&log).expect("it is there");
+    wait_until("it writes on", || text().contains("daemon upgraded"));
+    upgrade(&daemon);
+    daemon.signal(Signal::SIGTERM);
+    daemon.ends_clean();
+}
+
+#[test]
+fn a_log_that_is_rotated_while_a_successor_rehearses_is_followed_by_it() {
+    let setup = Setup::with_web();
+    let (log, file) = (
+        setup.folder().join("daemon.log"),
+        setup.folder().join("fail-point"),
+    );
+    let daemon = setup
+        .arguments(["--daemon-log-path", &log.display().to_string()])
+        .env("ROLLBRIDGE_TEST_FAIL_POINT_FILE", &file.display().to_string())
+        .start();
+    std::fs::write(&file, "rehearsing, pause").expect("the folder is ours");
+    let mut client = daemon.client();
+    client.send(json!({ "command": "upgrade", "binary": program() }));
+    wait_until("it rehearses", || !file.exists());
+    std::fs::rename(&log, daemon.folder().join("daemon.log.1")).expect("the folder is ours");
+    daemon.signal(Signal::SIGHUP);
+    client.answer().succeeds();
+    let text = || std::fs::read_to_string(&log).unwrap_or_default();
+    daemon.deploy("v1").succeeds();
+    wait_until("the new engine writes into the new file", || {
+        text().contains("deploy finished")
+    });
 }
 
 #[test]
