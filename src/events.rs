@@ -210,6 +210,12 @@ pub enum Milestone {
         absent_ms: u64,
         short_lived: u32,
     },
+    #[serde(rename = "owner leaving")]
+    OwnerLeaving { attestation: String },
+    #[serde(rename = "owner stays")]
+    OwnerStays { attestation: String },
+    #[serde(rename = "owner left")]
+    OwnerLeft { attestation: String },
     #[serde(rename = "shutdown starting")]
     ShutdownStarting {},
     #[serde(rename = "shutdown finished")]

@@ -17,6 +17,7 @@ use super::booting::{Booted, boot};
 use super::failure::Failure;
 use super::log_writer::{LogWriter, Reopening};
 use super::passed_sockets::PassedSockets;
+use super::taking_over::{self, TakingOver};
 use super::{output, service_status};
 use crate::config::{self, Config, ConfigFile, Issue, Loaded};
 use crate::control::client::Client;
@@ -92,6 +93,8 @@ async fn live(file: &ConfigFile, options: &EngineOptions) -> Result<Option<Retir
         .map_err(|error| Failure::internal(format!("cannot listen for signals: {error}")))?;
     let noted = noted_config(&left.estate).map_err(ResumeError::from)?;
     let mut passed = PassedSockets::among(&mut left.listeners);
+    let options = &options.daemon;
+    let mut taking_over = None;
     let (config, listener) = match (noted, left.listeners.remove(PROXY)) {
         // Nothing is evaluated again: this is the engine after another.
         (Some(config), Some(listener)) => (config, TcpListener::from(listener)),
@@ -106,12 +109,14 @@ async fn live(file: &ConfigFile, options: &EngineOptions) -> Result<Option<Retir
             };
             let Loaded { config, warnings, .. } = loaded?;
             warnings.iter().for_each(tell_warning);
-            if !passed.has_control(&config) {
+            if let Some(attestation) = options.takeover() {
+                taking_over = taking_over::ask(&config, attestation, keeper).await?;
+            } else if !passed.has_control(&config) {
                 refuse_if_live(&config).await?;
             }
-            let listener = match passed.proxy(&config) {
-                Some(listener) => listener,
-                None => listen(&config).map_err(|error| Failure::internal(error.to_string()))?,
+            let listener = match &taking_over {
+                Some(owner) => owner.proxy.try_clone().map_err(|error| cannot_hold(&error))?,
+                None => find_listener(&mut passed, &config)?,
             };
             passed.refuse_the_rest(&config)?;
             (Arc::new(config), listener)
@@ -120,7 +125,7 @@ async fn live(file: &ConfigFile, options: &EngineOptions) -> Result<Option<Retir
     let control = existing_control(&mut passed, &mut left, &config);
     let held = listener.as_fd().try_clone_to_owned();
     host.hold(PROXY, held.map_err(|error| cannot_hold(&error))?);
-    let mut log = LogWriter::start(host.clone(), options.daemon.log().as_ref())
+    let mut log = LogWriter::start(host.clone(), options.log().as_ref())
         .map_err(|error| Failure::internal(format!("cannot start the log writer: {error}")))?;
     let noted = noted_events(&left.estate).map_err(ResumeError::from)?;
     log.go_on(&left.estate, &noted);
@@ -133,7 +138,6 @@ async fn live(file: &ConfigFile, options: &EngineOptions) -> Result<Option<Retir
     };
     let events = Arc::new(EventLog::resume(noted, sink));
     log.report_to(events.clone());
-    let options = &options.daemon;
     let start = Start {
         config,
         source: ConfigSource::File(file.clone()),
@@ -145,12 +149,14 @@ async fn live(file: &ConfigFile, options: &EngineOptions) -> Result<Option<Retir
         past: left.past.clone(),
         handovers: left.take_handovers(),
         bootstrap: options.bootstrap(),
+        succession: taking_over.as_ref().map(|owner| owner.succession.clone()),
     };
     let outside = Outside {
         log: options.log().map(|file| log.reopening(file)),
         pid_file: options.pid_file(keeper),
         control,
         keeper,
+        taking_over,
         resume_file: options.resume_file(&start.config.application),
     };
     let served = serve(start, left, host.clone(), signals, outside).await;
@@ -188,6 +194,7 @@ struct Outside {
     pid_file: Option<PidFile>,
     control: Option<Existing>,
     keeper: i32,
+    taking_over: Option<TakingOver>,
     resume_file: Option<ResumeFile>,
 }
 
@@ -218,6 +225,7 @@ async fn serve(
         pid_file,
         control,
         keeper,
+        taking_over,
         resume_file,
     } = outside;
     let resumed = left.past.is_there();
@@ -245,6 +253,11 @@ async fn serve(
             Booted::WasEnded => return end(&host, &keeper_lost).await,
         }
     }
+    let has_taken_over = taking_over.is_some();
+    let control = match taking_over {
+        Some(owner) => Some(take_place(&engine, owner).await?),
+        None => control,
+    };
     let server = match Server::bind(&engine, control) {
         Ok(server) => server,
         // The next one may do better.
@@ -262,9 +275,14 @@ async fn serve(
     if let Some(pid_file) = pid_file.as_ref().filter(|_| !resumed)
         && let Err(error) = pid_file.write()
     {
-        engine.shutdown().await;
-        server.serve(engine).await;
-        return Err(Failure::internal(error.to_string()));
+        if has_taken_over {
+            // There is no way back; the daemon serves, and can be found without the file.
+            output::tell(&format!("warning: {error}"));
+        } else {
+            engine.shutdown().await;
+            server.serve(engine).await;
+            return Err(Failure::internal(error.to_string()));
+        }
     }
     host.ready();
     if let Some(file) = resume_file {
@@ -285,6 +303,24 @@ async fn serve(
     }
     signals.abort();
     end(&host, &keeper_lost).await
+}
+
+/// A listener for the proxy, of the service manager's or of one's own.
+fn find_listener(passed: &mut PassedSockets, config: &Config) -> Result<TcpListener, Failure> {
+    match passed.proxy(config) {
+        Some(listener) => Ok(listener),
+        None => listen(config).map_err(|error| Failure::internal(error.to_string())),
+    }
+}
+
+/// The last step into another daemon's place. Where it fails, that one goes on.
+async fn take_place(engine: &Engine, owner: TakingOver) -> Result<Existing, Failure> {
+    if let Err(error) = engine.take_place().await {
+        engine.shutdown().await;
+        return Err(Failure::new(ErrorCode::UpgradeFailed, error.to_string()));
+    }
+    drop(owner.asked);
+    Ok(Existing::Held(owner.control))
 }
 
 /// The last word to the keeper, unless that is what has ended.

@@ -34,6 +34,7 @@ mod status;
 mod stop;
 mod style;
 mod table;
+mod taking_over;
 mod upgrade;
 mod validate;
 

@@ -74,35 +74,40 @@ pub struct Client {
     path: PathBuf,
 }
 
+/// A connection to the daemon of this config, if it is to be trusted.
+pub(super) async fn trusted(control: &Control) -> Result<UnixStream, ClientError> {
+    let path = control.path.clone();
+    // Nothing is there to be judged. Whoever puts a socket there from now on is not spoken to.
+    if let Err(error) = std::fs::symlink_metadata(&path)
+        && error.kind() == ErrorKind::NotFound
+    {
+        let cause = plain(&error);
+        return Err(ClientError::NoDaemon { path, cause });
+    }
+    if let Some(cause) = reason_to_distrust(control) {
+        return Err(ClientError::Foreign { path, cause });
+    }
+    match UnixStream::connect(&path).await {
+        Ok(stream) => Ok(stream),
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => Err(ClientError::Forbidden { path }),
+        Err(_) if is_other_file(&path) => Err(ClientError::NotASocket { path }),
+        Err(error) => Err(ClientError::NoDaemon {
+            path,
+            cause: plain(&error),
+        }),
+    }
+}
+
 /// A line of the protocol.
 pub type Line = Map<String, Value>;
 
 impl Client {
     /// Connects to the daemon of this config.
     pub async fn connect(control: &Control) -> Result<Client, ClientError> {
-        let path = control.path.clone();
-        // Nothing is there to be judged. Whoever puts a socket there from now on is not spoken to.
-        if let Err(error) = std::fs::symlink_metadata(&path)
-            && error.kind() == ErrorKind::NotFound
-        {
-            let cause = plain(&error);
-            return Err(ClientError::NoDaemon { path, cause });
-        }
-        if let Some(cause) = reason_to_distrust(control) {
-            return Err(ClientError::Foreign { path, cause });
-        }
-        match UnixStream::connect(&path).await {
-            Ok(stream) => Ok(Client {
-                stream: BufReader::new(stream),
-                path,
-            }),
-            Err(error) if error.kind() == ErrorKind::PermissionDenied => Err(ClientError::Forbidden { path }),
-            Err(_) if is_other_file(&path) => Err(ClientError::NotASocket { path }),
-            Err(error) => Err(ClientError::NoDaemon {
-                path,
-                cause: plain(&error),
-            }),
-        }
+        Ok(Client {
+            stream: BufReader::new(trusted(control).await?),
+            path: control.path.clone(),
+        })
     }
 
     /// Speaks over a connection that is there already, to an engine in this process.

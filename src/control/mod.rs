@@ -6,6 +6,7 @@
 pub mod client;
 pub mod embedded;
 mod follow;
+pub mod owner;
 pub mod request;
 mod respond;
 pub mod server;

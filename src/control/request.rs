@@ -8,7 +8,9 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::config::Policy;
-use crate::daemon::{DeployRequest, RestartRequest, RollbackRequest, UpgradeRequest};
+use crate::daemon::{
+    DeployRequest, RestartRequest, RetireRequest, RollbackRequest, UpgradeRequest, check_attestation,
+};
 use crate::error::ErrorCode;
 
 pub use looking::{ConnectionsOptions, EventsOptions, LogsOptions};
@@ -34,6 +36,8 @@ pub enum Request {
     Connections(ConnectionsOptions),
     /// Let another program take over.
     Upgrade(UpgradeOptions),
+    /// Leave the place to another daemon.
+    RetireOwner(RetireRequest),
     /// End the daemon.
     Shutdown,
 }
@@ -149,6 +153,25 @@ impl UpgradeOptions {
     }
 }
 
+/// Parameters of `retire-owner`, as they come.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RetireOptions {
+    attestation: String,
+    successor: Option<i32>,
+}
+
+impl RetireOptions {
+    fn to_engine(&self) -> Result<RetireRequest, RequestError> {
+        let attestation = check_attestation(&self.attestation)
+            .map_err(|reason| RequestError::Malformed(format!("attestation: {reason}")))?;
+        Ok(RetireRequest {
+            attestation,
+            successor: self.successor,
+        })
+    }
+}
+
 /// Why a line is no request.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum RequestError {
@@ -171,7 +194,7 @@ impl RequestError {
 }
 
 /// Every command, for messages.
-const COMMANDS: [&str; 10] = [
+const COMMANDS: [&str; 11] = [
     "deploy",
     "rollback",
     "status",
@@ -181,6 +204,7 @@ const COMMANDS: [&str; 10] = [
     "logs",
     "connections",
     "upgrade",
+    "retire-owner",
     "shutdown",
 ];
 
@@ -197,6 +221,7 @@ impl Request {
             Request::Logs(_) => "logs",
             Request::Connections(_) => "connections",
             Request::Upgrade(_) => "upgrade",
+            Request::RetireOwner(_) => "retire-owner",
             Request::Shutdown => "shutdown",
         }
     }
@@ -233,6 +258,7 @@ impl Request {
             "connections" => Request::Connections(read(command, parameters)?),
             "logs" => Request::Logs(read(command, parameters)?),
             "upgrade" => Request::Upgrade(read(command, parameters)?),
+            "retire-owner" => Request::RetireOwner(read::<RetireOptions>(command, parameters)?.to_engine()?),
             "shutdown" => Request::Shutdown,
             unknown => return Err(RequestError::UnknownCommand(unknown.to_owned())),
         })
@@ -266,8 +292,10 @@ mod tests {
     #[test]
     fn every_command_is_read() {
         for command in COMMANDS {
-            let line =
-                format!(r#"{{"command":"{command}","releasePath":"/srv/app","unknown":1,"releaseId":null}}"#);
+            let line = format!(
+                r#"{{"command":"{command}","releasePath":"/srv/app","unknown":1,"releaseId":null,"attestation":"sha256:{:064}"}}"#,
+                0
+            );
             assert_eq!(
                 Request::parse(line.as_bytes()).expect("a request").command(),
                 command

@@ -5,7 +5,7 @@ use tokio::sync::mpsc;
 
 use super::request::Request;
 use super::session::{Client, Left};
-use super::{follow, wire};
+use super::{follow, owner, wire};
 use crate::daemon::{Engine, EngineError, Outgoing};
 use crate::error::plain;
 use crate::release::{Progress, Step};
@@ -81,6 +81,7 @@ pub(super) async fn respond(client: &mut Client, engine: &Engine, request: Reque
                 Err(error) => client.fail(engine, command, wire::engine_error(&error)).await,
             }
         }
+        Request::RetireOwner(request) => owner::retire(client, engine, request).await,
         Request::Shutdown => {
             engine.shutdown().await;
             client.wait_until_socket_is_gone().await;

@@ -79,6 +79,10 @@ impl Server {
                 path: control.path.display().to_string(),
             });
         }
+        if !is_passed {
+            let handle = listener.as_fd().try_clone_to_owned().map_err(failed)?;
+            engine.control_listens(handle);
+        }
         // Not before: who does not get the socket must leave the state of who has it alone.
         engine.keep_state();
         Ok(Server {
@@ -98,13 +102,16 @@ impl Server {
     pub async fn serve(self, engine: Engine) {
         let (socket_gone, _) = watch::channel(false);
         let mut sessions = JoinSet::new();
+        // Another daemon has the socket then; those who are connected may watch the drain.
+        let mut has_left = false;
         loop {
             tokio::select! {
                 // In this order: a socket that an engine before this one has shut down must not be asked for clients.
                 biased;
                 () = engine.retiring() => return take_leave(sessions).await,
                 () = engine.closing() => break,
-                accepted = self.listener.accept() => match accepted {
+                () = engine.left(), if !has_left => has_left = true,
+                accepted = self.listener.accept(), if !has_left => match accepted {
                     Ok((stream, _)) => {
                         sessions.spawn(session::serve(stream, engine.clone(), socket_gone.subscribe()));
                     }
@@ -118,12 +125,14 @@ impl Server {
         }
         // Nobody new from here on, also not in the queue of the handle that the keeper holds; those who are connected may
         // watch the end.
-        if !self.is_passed {
+        if !self.is_passed && !has_left {
             let _ = shutdown(self.listener.as_raw_fd(), Shutdown::Both);
         }
         drop(self.listener);
         engine.shutdown().await;
-        self.socket.remove();
+        if !has_left {
+            self.socket.remove();
+        }
         socket_gone.send_replace(true);
         let last_answers = async { while sessions.join_next().await.is_some() {} };
         // A client that reads nothing must not keep the daemon from ending.

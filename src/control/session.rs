@@ -11,7 +11,7 @@ use tokio::net::UnixStream;
 use tokio::sync::watch;
 
 use super::request::Request;
-use super::{respond, wire};
+use super::{owner, respond, wire};
 use crate::daemon::{Engine, HandedClient};
 use crate::error::ErrorCode;
 use crate::events::Milestone;
@@ -159,6 +159,20 @@ impl Client {
         bytes.push(b'\n');
         self.engine.settled().await;
         self.stream.write_all(&bytes).await?;
+        Ok(())
+    }
+
+    /// Sends one line with descriptors, which come with its beginning.
+    pub async fn send_with(
+        &mut self,
+        line: &Map<String, Value>,
+        descriptors: &[OwnedFd],
+    ) -> Result<(), Left> {
+        let mut bytes = serde_json::to_vec(line).map_err(io::Error::from)?;
+        bytes.push(b'\n');
+        self.engine.settled().await;
+        let sent = owner::send_with(self.stream.get_ref(), &bytes, descriptors).await?;
+        self.stream.write_all(&bytes[sent..]).await?;
         Ok(())
     }
 

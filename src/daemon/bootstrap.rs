@@ -32,7 +32,9 @@ impl Engine {
     /// It did not come up; what was started for it is stopped.
     pub async fn boot(&self, release: &Bootstrap) -> Result<Outgoing, EngineError> {
         // From here on there are processes that a crash of everything would leave over.
-        self.keep_state();
+        if self.inner.succession.is_none() {
+            self.keep_state();
+        }
         let request = DeployRequest {
             release_path: release.release_path.clone(),
             release_id: Some(release.release_id.clone()),

@@ -79,6 +79,9 @@ pub enum EngineError {
         "the proxied process is never restarted in place, for its requests would be lost; deploy the release again"
     )]
     ProxiedNotRestartable,
+    /// Another daemon was to take this one's place, and does not.
+    #[error("this daemon goes on: {0}")]
+    CannotLeave(String),
     /// A process did not come up again.
     #[error("restart failed: {0}")]
     Restart(StartError),
@@ -160,6 +163,7 @@ impl EngineError {
             EngineError::NoLogsOf { .. } => ErrorCode::ProcessNotFound,
             EngineError::ConnectionNotFound(_) => ErrorCode::InvalidRequest,
             EngineError::ProxiedNotRestartable => ErrorCode::ProxiedNotRestartable,
+            EngineError::CannotLeave(_) => ErrorCode::UpgradeFailed,
             EngineError::Restart(error) => error.code(),
             EngineError::Deploy(failed) if failed.is_behind_the_switch() => ErrorCode::PostSwitchFailed,
             EngineError::Deploy(failed) => failed.failure.code(),

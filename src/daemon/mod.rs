@@ -12,6 +12,7 @@ mod handover;
 mod listening;
 mod logs;
 mod noting;
+mod owner;
 mod request;
 mod restart;
 mod resume_file;
@@ -34,7 +35,7 @@ mod upgrade;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::net::TcpListener;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tokio::sync::watch;
@@ -56,6 +57,7 @@ pub use follow_logs::{Followed, FollowedLine, LogFollower};
 pub use listening::{ListenError, listen};
 pub use logs::{LogsRequest, ProcessLogs, Since};
 pub use noting::{note_event, noted_config, noted_events};
+pub use owner::{Leaving, Passed, RetireRequest, Succession, SuccessionError};
 pub use request::{DeployRequest, RollbackRequest, check_id, pin};
 pub use restart::RestartRequest;
 pub use resume_file::{ResumeFile, ResumeFileError};
@@ -94,6 +96,8 @@ pub struct Start {
     pub handovers: Vec<(String, OwnedFd)>,
     /// The release that this daemon was told to begin with.
     pub bootstrap: Option<Bootstrap>,
+    /// The daemon whose place this one is to take. Until then it accepts no clients.
+    pub succession: Option<Arc<Succession>>,
 }
 
 /// The running engine; clones are handles on the same one.
@@ -125,6 +129,13 @@ struct Inner {
     /// Clients of engines before this one that wait for an answer.
     handed_clients: HandedClients,
     bootstrap: Option<Bootstrap>,
+    /// The daemon whose place this one takes.
+    succession: Option<Arc<Succession>>,
+    /// Another handle on the proxy's listener, and on that of the control socket if it is this daemon's.
+    proxy_listener: OwnedFd,
+    control_listener: OnceLock<OwnedFd>,
+    /// Cancelled when this daemon has left its place to another.
+    left: CancellationToken,
     /// The copy of the program that this process runs from.
     runtime: Option<RuntimeCopy>,
     /// Cancelled when the shutdown begins.
@@ -196,11 +207,12 @@ impl Book {
 impl Engine {
     /// Starts serving on the listener. No release is active yet, so requests are answered with 503.
     pub fn start(start: Start) -> std::io::Result<Engine> {
-        Engine::with(start, Book::default())
+        let accepts = start.succession.is_none();
+        Engine::with(start, Book::default(), accepts)
     }
 
     /// Starts serving by what is on the books.
-    fn with(start: Start, book: Book) -> std::io::Result<Engine> {
+    fn with(start: Start, book: Book, accepts: bool) -> std::io::Result<Engine> {
         let Start {
             config,
             source,
@@ -212,9 +224,14 @@ impl Engine {
             past,
             handovers,
             bootstrap,
+            succession,
         } = start;
         let route = book.active().map(|release| release.route().clone());
-        let proxy = Proxy::start(listener, settings::of(&config), route)?;
+        let proxy_listener = listener.as_fd().try_clone_to_owned()?;
+        let proxy = match accepts {
+            true => Proxy::start(listener, settings::of(&config), route)?,
+            false => Proxy::start_without_clients(listener, settings::of(&config), route)?,
+        };
         let address = proxy.local_address();
         events.record(match &past.upgrade {
             None if past.ends == 0 => Milestone::ProxyListening {
@@ -244,6 +261,10 @@ impl Engine {
                 Accepting::Resumed => Milestone::ProxyAcceptingResumed {},
             });
         });
+        let left = CancellationToken::new();
+        if !accepts && succession.is_none() {
+            left.cancel();
+        }
         let inner = Inner {
             config: Mutex::new(config),
             source,
@@ -261,6 +282,10 @@ impl Engine {
             retirement: Mutex::default(),
             handed_clients: HandedClients::default(),
             bootstrap,
+            succession,
+            proxy_listener,
+            control_listener: OnceLock::new(),
+            left,
             runtime: RuntimeCopy::of_this_program(),
             closing: CancellationToken::new(),
             closed: watch::channel(false).0,
@@ -309,10 +334,16 @@ impl Engine {
     }
 
     fn refuse_when_closing(&self, what: &'static str) -> Result<(), EngineError> {
-        match self.inner.closing.is_cancelled() {
+        match self.inner.closing.is_cancelled() || self.has_left() {
             true => Err(EngineError::ShuttingDown(what)),
             false => Ok(()),
         }
+    }
+
+    /// Has the control socket's listener known, so that it can be passed to another daemon.
+    pub fn control_listens(&self, listener: OwnedFd) {
+        // It is set once, by the one server there is.
+        let _ = self.inner.control_listener.set(listener);
     }
 
     /// Where the milestones go.
@@ -325,6 +356,9 @@ impl Engine {
         let address = self.inner.proxy.local_address();
         if self.is_closing() {
             return "shutting down".to_owned();
+        }
+        if self.has_left() {
+            return "another daemon has taken its place; draining".to_owned();
         }
         let serving = match &self.book().active {
             Some(active) => format!("release {} is active on {address}", active.id),

@@ -39,6 +39,9 @@ pub(super) struct BookNote {
     /// What an earlier daemon left over.
     pub orphans: Vec<Record>,
     pub closing: bool,
+    /// Another daemon has taken this one's place.
+    #[serde(default)]
+    pub left: bool,
 }
 
 /// How long is waited for a keeper that does not take its notes.
@@ -76,6 +79,7 @@ impl Engine {
             singletons: numbers(&book.singletons),
             orphans: self.recorded_orphans(),
             closing: self.inner.closing.is_cancelled(),
+            left: self.has_left(),
         };
         note_of(BOOK_KEY.to_owned(), &note)
     }

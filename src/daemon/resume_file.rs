@@ -178,7 +178,7 @@ impl Engine {
         let mut failing = false;
         loop {
             let active = self.active_release();
-            if self.is_closing() {
+            if self.is_closing() || self.has_left() {
                 return;
             }
             if written.as_ref() != Some(&active) {

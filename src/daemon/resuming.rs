@@ -65,6 +65,7 @@ impl Engine {
             singletons,
             orphans,
             closing,
+            left,
         } = note;
         let surroundings = Surroundings {
             host: &start.host,
@@ -106,7 +107,7 @@ impl Engine {
         };
         let start = Start { config, ..start };
         end_strangers(&start.host, std::mem::take(&mut estate.children));
-        let engine = match Engine::with(start, book) {
+        let engine = match Engine::with(start, book, !left) {
             Ok(engine) => engine,
             Err(error) => give_up(error.into()),
         };
@@ -164,6 +165,7 @@ impl Engine {
             let singletons = self.book().singletons.clone();
             tokio::spawn(async move { stop_all(singletons.iter().map(|one| &one.process)).await });
         }
+        self.go_on_leaving(estate)?;
         if closing {
             self.begin_shutdown();
         }

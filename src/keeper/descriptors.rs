@@ -16,7 +16,7 @@ use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, s
 const MOST_AT_ONCE: usize = 8;
 
 /// Reads bytes, and takes the descriptors that came with them. None of those is inherited by a program started later.
-pub(super) fn receive(
+pub(crate) fn receive(
     socket: BorrowedFd<'_>,
     buffer: &mut [u8],
     descriptors: &mut VecDeque<OwnedFd>,
@@ -50,7 +50,7 @@ pub(super) fn send(socket: BorrowedFd<'_>, bytes: &[u8], descriptor: BorrowedFd<
 }
 
 /// As [`send`], with any number of descriptors up to [`MOST_AT_ONCE`].
-pub(super) fn send_all(
+pub(crate) fn send_all(
     socket: BorrowedFd<'_>,
     bytes: &[u8],
     descriptors: &[BorrowedFd<'_>],

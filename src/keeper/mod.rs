@@ -28,6 +28,7 @@ mod succession;
 
 pub use attached::{hire_keeper, keep_attached};
 pub use client::KeeperHost;
+pub(crate) use descriptors::{receive as receive_descriptors, send_all as send_descriptors};
 pub use engine::{EngineEnd, inherited_socket, keep_engine};
 pub use handover::Handover;
 pub use inheritance::Inheritance;

@@ -13,6 +13,8 @@ use std::time::Duration;
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 
+use crate::host::platform::abstract_address;
+
 /// The first of the descriptors that are passed.
 const FIRST: RawFd = 3;
 
@@ -77,11 +79,7 @@ impl ServiceManager {
         let name = env::var_os("NOTIFY_SOCKET")?;
         let name = name.as_encoded_bytes();
         let address = match name {
-            #[cfg(target_os = "linux")]
-            [b'@', name @ ..] => {
-                use std::os::linux::net::SocketAddrExt;
-                SocketAddr::from_abstract_name(name).ok()?
-            }
+            [b'@', name @ ..] => abstract_address(name)?,
             [b'/', ..] => {
                 use std::os::unix::ffi::OsStrExt;
                 SocketAddr::from_pathname(std::ffi::OsStr::from_bytes(name)).ok()?

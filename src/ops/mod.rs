@@ -4,6 +4,6 @@
 pub mod doctor;
 pub mod ensure_daemon;
 pub mod init;
-mod introduction;
+pub mod introduction;
 pub mod predeploy_cleanup;
 pub mod recover;

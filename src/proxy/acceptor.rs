@@ -37,6 +37,8 @@ pub(super) enum Order {
     HandOver(mpsc::UnboundedSender<Handed>),
     /// Have the workers keep what they have, say so, and accept again.
     TakeBack(oneshot::Sender<()>),
+    /// Say that all orders before have been passed on.
+    Answer(oneshot::Sender<()>),
 }
 
 /// Whether connections can be accepted.
@@ -87,25 +89,25 @@ impl Acceptor {
         }
     }
 
-    /// Accepts until told to stop.
+    /// Accepts until told to stop; without `accepts` not before it is told to take back.
     pub(super) fn run(
         self,
         runtime: Runtime,
         orders: mpsc::UnboundedReceiver<Order>,
         stop: CancellationToken,
+        accepts: bool,
     ) {
         LocalSet::new().block_on(&runtime, async move {
             tokio::select! {
                 () = stop.cancelled() => {}
-                () = self.follow(orders) => {}
+                () = self.follow(orders, accepts) => {}
             }
         });
     }
 
     /// Accepts, except between being told to hand over and being told to take back.
-    async fn follow(&self, mut orders: mpsc::UnboundedReceiver<Order>) {
+    async fn follow(&self, mut orders: mpsc::UnboundedReceiver<Order>, mut accepts: bool) {
         let mut refusals = JoinSet::new();
-        let mut accepts = true;
         loop {
             // An order cannot interrupt between a connection that has been accepted and its place at a worker.
             let order = tokio::select! {
@@ -131,6 +133,9 @@ impl Acceptor {
                         seat.stay();
                     }
                     // Whoever asked may have left.
+                    let _ = done.send(());
+                }
+                Some(Order::Answer(done)) => {
                     let _ = done.send(());
                 }
                 // Whoever gives orders has gone, and the signal to stop is on its way.

@@ -178,10 +178,11 @@ async fn obtain(
     let over = |outcome| Err(NoConnection::Over(outcome));
     tokio::select! {
         biased;
-        connected = tokio::time::timeout(limit, target.connect()) => match connected {
-            Ok(Ok(upstream)) => return Ok(upstream),
-            Ok(Err(_)) | Err(_) => {}
-        },
+        connected = tokio::time::timeout(limit, target.connect()) => {
+            if let Ok(Ok(upstream)) = connected {
+                return Ok(upstream);
+            }
+        }
         () = target.retired().sent() => return Err(NoConnection::Rerouted),
         () = target.closed().sent() => return over(Outcome::Refused(Refusal::Closed)),
         () = worker.departure().opened() => return over(Outcome::Leaves { waited: patience.waited(worker) }),

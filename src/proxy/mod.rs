@@ -106,6 +106,27 @@ impl Proxy {
     /// # Errors
     /// When a runtime or a thread cannot be created, or the listener cannot be made non-blocking.
     pub fn start(listener: TcpListener, settings: Settings, route: Option<Route>) -> io::Result<Proxy> {
+        Proxy::start_as(listener, settings, route, true)
+    }
+
+    /// As [`Proxy::start`], but clients wait in the queue of the listening socket until [`Proxy::take_back`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn start_without_clients(
+        listener: TcpListener,
+        settings: Settings,
+        route: Option<Route>,
+    ) -> io::Result<Proxy> {
+        Proxy::start_as(listener, settings, route, false)
+    }
+
+    fn start_as(
+        listener: TcpListener,
+        settings: Settings,
+        route: Option<Route>,
+        accepts: bool,
+    ) -> io::Result<Proxy> {
         listener.set_nonblocking(true)?;
         let local_address = listener.local_addr()?;
         let settings = Arc::new(settings);
@@ -148,7 +169,7 @@ impl Proxy {
             "proxy-accept".to_owned(),
             runtime,
             move |runtime| {
-                acceptor.run(runtime, receiver, stopped);
+                acceptor.run(runtime, receiver, stopped, accepts);
             },
         )?);
 
@@ -233,6 +254,19 @@ impl Proxy {
         // After a shutdown there is nothing to give up, and the receiver ends at once.
         let _ = self.orders.send(Order::HandOver(way));
         handed
+    }
+
+    /// Whether all that is still here after [`Proxy::hand_over`] are requests in flight, which count as such: nothing new
+    /// begins any more.
+    pub async fn only_finishes(&self) -> bool {
+        let (done, told) = oneshot::channel();
+        let _ = self.orders.send(Order::Answer(done));
+        // After a shutdown nothing is here.
+        let _ = told.await;
+        // Each worker answers this after it has heard that it is to give its connections up.
+        let open = self.connections().await;
+        let clients: usize = locked(&self.seats).iter().map(Seat::load).sum();
+        open.len() >= clients && !open.iter().any(|connection| connection.is_upgraded)
     }
 
     /// Undoes [`Proxy::hand_over`]: what is still here stays, and this proxy accepts again. Returns when that is so; what

@@ -37,5 +37,6 @@ mod state_file;
 mod stopping;
 mod strangers;
 mod support;
+mod taking_over;
 mod unstartable;
 mod upgrading;

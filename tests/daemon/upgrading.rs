@@ -177,7 +177,8 @@ fn a_drain_goes_on_in_the_next_engine() {
     daemon.deploy("v2").succeeds();
     assert_eq!(daemon.state("v1"), "draining");
     let connections = daemon.ask(json!({ "command": "connections" })).succeeds();
-    let number = connections["connections"][0]["id"].clone();
+    let number = connections["connections"][0]["number"].clone();
+    assert!(number.is_u64(), "{connections}");
     upgrade(&daemon);
     assert!(tunnel.echoes("still here"));
     assert_eq!(daemon.state("v1"), "draining");
@@ -185,7 +186,7 @@ fn a_drain_goes_on_in_the_next_engine() {
         daemon.release("v1")["connections"]["websocket"] == 1
     });
     let connections = daemon.ask(json!({ "command": "connections" })).succeeds();
-    assert_eq!(connections["connections"][0]["id"], number, "{connections}");
+    assert_eq!(connections["connections"][0]["number"], number, "{connections}");
     assert_eq!(connections["connections"][0]["path"], "/echo");
     drop(tunnel);
     daemon.wait_for_state("v1", "stopped");

@@ -25,6 +25,9 @@ pub(in crate::cli) struct DaemonOptions {
     /// Show this digest in the status, as proof of which start this is: sha256: and 64 digits.
     #[arg(long, value_name = "DIGEST", value_parser = check_attestation, requires = "release_path")]
     boot_attestation: Option<String>,
+    /// Take the place of the daemon that runs, once the release is healthy: its sockets come over, and it drains.
+    #[arg(long, requires = "boot_attestation")]
+    takeover_owner: bool,
     /// Write the log to this file, and open it again on SIGHUP.
     #[arg(long, value_name = "PATH", value_parser = absolute)]
     daemon_log_path: Option<PathBuf>,
@@ -73,6 +76,11 @@ impl DaemonOptions {
         })
     }
 
+    /// The attestation under which another daemon is asked for its place, if it is to be.
+    pub fn takeover(&self) -> Option<&str> {
+        self.boot_attestation.as_deref().filter(|_| self.takeover_owner)
+    }
+
     /// The file for its log.
     pub fn log(&self) -> Option<LogFile> {
         self.daemon_log_path.as_deref().map(LogFile::at)
@@ -118,6 +126,9 @@ impl DaemonOptions {
             ),
         ];
         let mut arguments = Vec::new();
+        if self.takeover_owner {
+            arguments.push(OsString::from("--takeover-owner"));
+        }
         for (name, value) in texts {
             if let Some(value) = value {
                 // In one word: a value may begin with a dash.
@@ -168,6 +179,7 @@ mod tests {
     fn what_is_passed_on_means_the_same() {
         let attestation = format!("--boot-attestation=sha256:{}", "a".repeat(64));
         let given = [
+            "--takeover-owner",
             "--release-path=/srv/app/v1",
             "--release-id=v1",
             "--revision=-odd one",
@@ -187,7 +199,8 @@ mod tests {
 
     #[test]
     fn a_wrong_argument_is_named_with_what_to_do() {
-        let table: [(&[&str], &[&str]); 6] = [
+        let table: [(&[&str], &[&str]); 7] = [
+            (&["--takeover-owner"], &["--boot-attestation <DIGEST>"]),
             (
                 &["--release-path", "/srv/v1"],
                 &["--release-id <ID>", "--revision <REVISION>"],

@@ -1,5 +1,6 @@
 //! Deploys and rollbacks: the thin loop around [`Sequence`]. `phases` carries the phases out, `ports` finds the ports.
 
+mod exclusive;
 mod noting;
 mod phases;
 mod ports;

@@ -78,10 +78,15 @@ impl Deploy {
 
     /// Starts the persistent services that do not run, then the release's own handoff services.
     async fn start_services(&mut self) -> Result<(), Failure> {
-        let release = self.release();
+        self.start_standing_services().await?;
+        self.release().start_handoffs(self.reason, &self.progress).await
+    }
+
+    /// Starts the persistent services that do not run.
+    pub(super) async fn start_standing_services(&mut self) -> Result<(), Failure> {
         let scope = self.standing_scope();
         let config = self.config.clone();
-        for definition in services(&config) {
+        for definition in services(&config).filter(|one| !self.engine.leaves_to_owner(one)) {
             let known = self
                 .engine
                 .book()
@@ -114,7 +119,7 @@ impl Deploy {
             self.note();
             start(&process, self.reason, DeployPhase::Services, &self.progress).await?;
         }
-        release.start_handoffs(self.reason, &self.progress).await
+        Ok(())
     }
 
     fn stand_beside(&self, definition: &ProcessDefinition, scope: &Arc<Scope>) -> ManagedProcess {
@@ -182,7 +187,7 @@ impl Deploy {
             }
         }
         let mut first_failure = Ok(());
-        for definition in singletons(&config) {
+        for definition in singletons(&config).filter(|one| !self.engine.leaves_to_owner(one)) {
             if self.engine.inner.closing.is_cancelled() {
                 let by = "a shutdown".to_owned();
                 return first_failure.and(Err(Failure::general(Cause::Cancelled(by))));

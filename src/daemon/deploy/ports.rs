@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use super::Deploy;
-use crate::config::ProcessDefinition;
+use crate::config::{PortSpec, ProcessDefinition};
 use crate::daemon::standing::keeps_port;
 use crate::error::plain;
 use crate::process::Scope;
@@ -60,7 +60,12 @@ impl Deploy {
             self.ports.insert(id, port);
             return Ok(());
         }
-        let reserved = book.ports.reserve(&id, spec, |port| try_bind(host, port));
+        // The daemon whose place this one takes has it still, and will have let go of it when it is needed.
+        let is_left = self.engine.leaves_to_owner(definition) && matches!(spec, PortSpec::Fixed(1..));
+        let reserved = book.ports.reserve(&id, spec, |port| match is_left {
+            true => Ok(port),
+            false => try_bind(host, port),
+        });
         let port = reserved.map_err(|error| Failure::port(&id, &error))?;
         drop(book);
         self.ports.insert(id.clone(), port);

@@ -28,6 +28,12 @@ pub(in crate::host) use members::{birth, command_line, is_same, proves_itself, s
 pub use replacing::{go_on_as, maker, memory_file, packet_sockets, path_of};
 pub use thrift::let_go_of_code;
 
+/// The address of a socket that has a name and no file.
+pub fn abstract_address(name: &[u8]) -> Option<std::os::unix::net::SocketAddr> {
+    use std::os::linux::net::SocketAddrExt;
+    std::os::unix::net::SocketAddr::from_abstract_name(name).ok()
+}
+
 /// Signals that are read from a descriptor instead of ending the process. They stay blocked, and so they are in whatever
 /// this process starts, unless that takes on [`Signals::mask_before`].
 #[derive(Debug)]

@@ -20,6 +20,11 @@ pub(in crate::host) use processes::{
 pub use replacing::{go_on_as, maker, memory_file, packet_sockets, path_of};
 pub use signals::Signals;
 
+/// There are no such sockets here.
+pub fn abstract_address(_: &[u8]) -> Option<std::os::unix::net::SocketAddr> {
+    None
+}
+
 /// Nobody but the system adopts orphans here, so a grandchild that leaves session and group is lost from sight.
 pub fn adopt_orphans() -> io::Result<()> {
     Ok(())

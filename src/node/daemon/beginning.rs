@@ -145,6 +145,7 @@ async fn start(
         past: Past::default(),
         handovers: Vec::new(),
         bootstrap: None,
+        succession: None,
     })
     .map_err(BeginError::Threads)?;
     let server = match listens.then(|| Server::bind(&engine, None)) {

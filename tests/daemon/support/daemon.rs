@@ -88,6 +88,22 @@ impl Daemon {
         self.wait_until_ready();
     }
 
+    /// Starts another daemon with this one's config and further arguments; its output goes to files of its own.
+    pub fn start_beside(&self, name: &str, arguments: &[&str]) -> Child {
+        let file = |kind: &str| {
+            let path = self.folder().join(format!("{kind}-{name}"));
+            std::fs::File::create(path).expect("the folder is ours")
+        };
+        let mut command = self.command(&["daemon"]);
+        command
+            .args(arguments)
+            .env(living::TAG, self.folder())
+            .stdin(std::process::Stdio::null())
+            .stdout(file("stdout"))
+            .stderr(file("stderr"));
+        command.spawn().expect("the daemon is started")
+    }
+
     pub fn wait_until_ready(&self) {
         wait_for("the daemon is ready", || {
             let ended = self.child.borrow_mut().try_wait().expect("it is our child");

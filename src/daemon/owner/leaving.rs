@@ -1,0 +1,346 @@
+//! The owner's side: it passes its listeners, stops what there may be only one of, and drains, once its successor serves.
+
+use std::net::{Ipv4Addr, TcpListener};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc::UnboundedReceiver;
+
+use super::{FromOwner, Passed, ToOwner, is_exclusive};
+use crate::daemon::turn::Held;
+use crate::daemon::{Engine, EngineError, settings};
+use crate::error::plain;
+use crate::events::Milestone;
+use crate::host::platform::packet_sockets;
+use crate::host::{Estate, ProcessIdentity, Unreadable, note_of};
+use crate::keeper::Handover;
+use crate::process::{ManagedProcess, StartReason};
+use crate::proxy::{Guest, Handed, Proxy, Route, Stage};
+use crate::release::{Release, stop_all};
+
+/// The key of the note of what has been stopped for a successor.
+const KEY: &str = "leaving";
+
+/// How often is looked whether a successor that failed is gone.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// How long the last clients may take to come to rest once no release has a request any more.
+const LAST_CLIENTS: Duration = Duration::from_secs(1);
+
+/// What is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RetireRequest {
+    /// Which start of the successor this is for; told in the events.
+    pub attestation: String,
+    /// The pid of the successor; without one nobody takes over, and the daemon only leaves.
+    pub successor: Option<i32>,
+}
+
+/// What the next engine must know, should this one end in the middle.
+#[derive(Serialize, Deserialize)]
+struct LeavingNote {
+    /// The numbers of the processes that were stopped.
+    stopped: Vec<u64>,
+    successor: Option<ProcessIdentity>,
+}
+
+/// A daemon that is about to leave.
+#[derive(Debug)]
+pub struct Leaving {
+    engine: Engine,
+    attestation: String,
+    successor: Option<ProcessIdentity>,
+    /// None where nobody takes over.
+    way: Option<OwnedFd>,
+    /// Nothing is deployed any more.
+    turn: Held,
+}
+
+impl Engine {
+    /// The first step of leaving: from here on nothing is deployed. What is passed goes to the successor, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// This daemon cannot leave now, or not this way; nothing has changed.
+    pub fn begin_to_leave(&self, request: RetireRequest) -> Result<(Leaving, Option<Passed>), EngineError> {
+        self.refuse_when_closing("let another daemon take its place")?;
+        let turn = self
+            .inner
+            .turn
+            .take("the way of another daemon into this one's place", None);
+        let turn = turn.map_err(|running| EngineError::DeployInProgress { running })?;
+        let mut leaving = Leaving {
+            engine: self.clone(),
+            attestation: request.attestation,
+            successor: request.successor.and_then(ProcessIdentity::of),
+            way: None,
+            turn,
+        };
+        if request.successor.is_none() {
+            return Ok((leaving, None));
+        }
+        let no_sockets =
+            |error: std::io::Error| EngineError::CannotLeave(format!("it has no socket: {}", plain(&error)));
+        let (ours, theirs) = packet_sockets().map_err(no_sockets)?;
+        let control = self.inner.control_listener.get().ok_or_else(|| {
+            EngineError::CannotLeave(
+                "its control socket belongs to a service manager; restart the service instead".to_owned(),
+            )
+        })?;
+        leaving.way = Some(ours);
+        let passed = Passed {
+            proxy: self.inner.proxy_listener.try_clone().map_err(no_sockets)?,
+            control: control.try_clone().map_err(no_sockets)?,
+            way: theirs,
+        };
+        Ok((leaving, Some(passed)))
+    }
+
+    /// Whether this daemon has left its place to another: it only drains, and takes no clients any more.
+    pub fn has_left(&self) -> bool {
+        self.inner.left.is_cancelled()
+    }
+
+    /// Waits until it has.
+    pub async fn left(&self) {
+        self.inner.left.cancelled().await;
+    }
+
+    /// Goes on where an earlier engine was leaving.
+    pub(in crate::daemon) fn go_on_leaving(&self, estate: &Estate) -> Result<(), Unreadable> {
+        if self.has_left() {
+            // The connections of the engine before have ended with it.
+            let (engine, clients) = (self.clone(), self.inner.proxy.hand_over());
+            tokio::spawn(async move { engine.drain_and_end(clients, None, Vec::new()).await });
+            return Ok(());
+        }
+        let Some(note) = estate.find::<LeavingNote>(KEY)? else {
+            return Ok(());
+        };
+        let stopped = self.processes().into_iter();
+        let stopped = stopped.filter(|process| note.stopped.contains(&process.number()));
+        let (engine, stopped): (Engine, Vec<ManagedProcess>) = (self.clone(), stopped.collect());
+        tokio::spawn(async move { engine.stay(stopped, note.successor).await });
+        Ok(())
+    }
+
+    /// The successor has failed: once nothing of it can be there any more, what was stopped for it is started again.
+    async fn stay(&self, stopped: Vec<ManagedProcess>, successor: Option<ProcessIdentity>) {
+        while successor.as_ref().is_some_and(ProcessIdentity::is_alive) {
+            tokio::select! {
+                () = self.closing() => return,
+                () = tokio::time::sleep(LOOK) => {}
+            }
+        }
+        for process in stopped {
+            // What is in the way of its start is told by an event, and its restart policy goes on.
+            let _ = process.start(StartReason::Manual).await;
+        }
+        self.inner.host.note(vec![(KEY.to_owned(), None)]);
+    }
+
+    /// The processes that a successor may not have beside this daemon.
+    fn exclusive_processes(&self) -> Vec<ManagedProcess> {
+        let config = self.config();
+        let book = self.book();
+        let standing = book.services.iter().chain(&book.singletons);
+        let is_exclusive = |id: &str| config.process(id).is_none_or(is_exclusive);
+        let exclusive = standing
+            .filter(|one| is_exclusive(&one.id))
+            .map(|one| &one.process);
+        let runs = |process: &&ManagedProcess| !process.status().condition.is_at_rest();
+        exclusive.filter(runs).cloned().collect()
+    }
+
+    /// Gives its clients over as they come to rest, and ends when nothing of its releases is needed any more.
+    async fn drain_and_end(
+        &self,
+        clients: UnboundedReceiver<Handed>,
+        way: Option<Handover>,
+        guests: Vec<Guest>,
+    ) {
+        let releases = {
+            let mut book = self.book();
+            let active = book.active();
+            book.active = None;
+            self.note_book(&book);
+            drop(book);
+            if let Some(active) = active {
+                active.retired(&self.config());
+            }
+            self.book().releases.clone()
+        };
+        let mut giving = tokio::spawn(self.clone().give_clients(clients, way, guests));
+        for release in &releases {
+            release.wait_until_drained().await;
+        }
+        // What is still here has no request; at the end it is closed.
+        if tokio::time::timeout(LAST_CLIENTS, &mut giving).await.is_err() {
+            giving.abort();
+        }
+        self.shutdown().await;
+    }
+
+    /// Upgraded connections stay: their other end is a process of this daemon. Until each has found its new place, and no
+    /// request can begin here any more, `guests` see to it that no release is taken for drained.
+    async fn give_clients(
+        self,
+        mut clients: UnboundedReceiver<Handed>,
+        way: Option<Handover>,
+        mut guests: Vec<Guest>,
+    ) {
+        let mut tunnels = None;
+        let mut have_left = false;
+        loop {
+            tokio::select! {
+                biased;
+                handed = clients.recv() => match handed {
+                    Some(handed) => self.give(handed, way.as_ref(), &mut tunnels).await,
+                    None => break,
+                },
+                // Nothing is on its way, at this moment.
+                () = tokio::time::sleep(LOOK), if !guests.is_empty() => {
+                    // What had left by the last look has found its place by now.
+                    if have_left {
+                        guests.clear();
+                    }
+                    have_left = self.inner.proxy.only_finishes().await;
+                }
+            }
+        }
+        drop(guests);
+        // They live as long as this proxy does, which is as long as this task: the shutdown comes after the drain.
+        if tunnels.is_some() {
+            self.closing().await;
+        }
+    }
+
+    async fn give(&self, handed: Handed, way: Option<&Handover>, tunnels: &mut Option<Proxy>) {
+        match (&handed.state.stage, way) {
+            (Stage::Tunnel(tunnel), _) => {
+                let route = self.route(tunnel.route);
+                if tunnels.is_none() {
+                    *tunnels = self.proxy_for_tunnels().ok();
+                }
+                if let Some(proxy) = tunnels {
+                    proxy.adopt(handed, route);
+                }
+            }
+            (_, Some(way)) => {
+                let Handed { state, client, .. } = handed;
+                // A successor that has ended takes nobody, and its clients see a closed connection.
+                let _ = way.send(&FromOwner::Client { state }, &[client]).await;
+            }
+            (_, None) => {}
+        }
+    }
+
+    /// One that nobody connects to: the listener of the other one is the successor's.
+    fn proxy_for_tunnels(&self) -> std::io::Result<Proxy> {
+        let nobody = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        Proxy::start(nobody, settings::of(&self.config()), None)
+    }
+
+    /// One at each release that has something to drain.
+    fn guests(&self) -> Vec<Guest> {
+        let book = self.book();
+        let live = book.releases.iter().filter(|release| !release.phase().is_over());
+        live.map(|release| Guest::http(release.route())).collect()
+    }
+
+    fn route(&self, id: u64) -> Option<Route> {
+        let book = self.book();
+        let of_route = |release: &&Arc<Release>| release.route().connections().id() == id;
+        book.releases
+            .iter()
+            .find(of_route)
+            .map(|release| release.route().clone())
+    }
+}
+
+impl Leaving {
+    /// All the other steps. Returns when this daemon has left, and drains.
+    ///
+    /// # Errors
+    ///
+    /// The successor did not come to serve: this daemon goes on.
+    pub async fn carry_out(mut self) -> Result<(), EngineError> {
+        let way = self.way.take().map(Handover::new).transpose();
+        let way = way.map_err(|error| EngineError::CannotLeave(plain(&error)))?;
+        self.engine.record(Milestone::OwnerLeaving {
+            attestation: self.attestation.clone(),
+        });
+        if let Some(way) = &way
+            && !self
+                .hears(way, |message| matches!(message, ToOwner::Stop {}))
+                .await
+        {
+            return Err(self.stay(Vec::new()));
+        }
+        let stopped = self.engine.exclusive_processes();
+        let note = LeavingNote {
+            stopped: stopped.iter().map(ManagedProcess::number).collect(),
+            successor: self.successor.clone(),
+        };
+        let host = &self.engine.inner.host;
+        host.note(vec![note_of(KEY.to_owned(), &note)]);
+        stop_all(stopped.iter()).await;
+        if let Some(way) = &way {
+            let told = way.send(&FromOwner::Stopped {}, &[]).await.is_ok();
+            if !told
+                || !self
+                    .hears(way, |message| matches!(message, ToOwner::Done {}))
+                    .await
+            {
+                return Err(self.stay(stopped));
+            }
+        }
+        self.leave(way).await;
+        Ok(())
+    }
+
+    /// Waits for a message; false if the successor goes away, or this daemon is to end.
+    async fn hears(&self, way: &Handover, is_it: impl Fn(&ToOwner) -> bool) -> bool {
+        tokio::select! {
+            () = self.engine.closing() => false,
+            message = way.receive::<ToOwner>() => {
+                matches!(message, Ok(Some((message, _))) if is_it(&message))
+            }
+        }
+    }
+
+    fn stay(self, stopped: Vec<ManagedProcess>) -> EngineError {
+        self.engine.record(Milestone::OwnerStays {
+            attestation: self.attestation.clone(),
+        });
+        tokio::spawn(async move {
+            self.engine.stay(stopped, self.successor.clone()).await;
+            drop(self.turn);
+        });
+        EngineError::CannotLeave("whoever was to take its place has gone".to_owned())
+    }
+
+    async fn leave(self, way: Option<Handover>) {
+        let engine = self.engine;
+        engine.inner.left.cancel();
+        engine.note_book(&engine.book());
+        engine.inner.host.note(vec![(KEY.to_owned(), None)]);
+        engine.record(Milestone::OwnerLeft {
+            attestation: self.attestation,
+        });
+        engine.settled().await;
+        if let Some(state) = engine.inner.state.get() {
+            state.let_go().await;
+        }
+        let guests = engine.guests();
+        let clients = engine.inner.proxy.hand_over();
+        if let Some(way) = &way {
+            // It goes on alone from here, whether it hears this or not.
+            let _ = way.send(&FromOwner::Left {}, &[]).await;
+        }
+        drop(self.turn);
+        tokio::spawn(async move { engine.drain_and_end(clients, way, guests).await });
+    }
+}
