@@ -290,6 +290,18 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_there_is_not_trusted() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let control = control(&folder);
+        assert!(
+            reason_to_distrust(&control).is_some(),
+            "it could be put there now"
+        );
+        let _socket = ControlSocket::bind(&control).expect("the path is free");
+        assert_eq!(reason_to_distrust(&control), None);
+    }
+
+    #[test]
     fn an_unknown_owner_is_named_before_anything_is_made() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let mut control = control(&folder);

@@ -261,3 +261,54 @@ pub fn left_by_the_program_before() -> Option<io::Result<File>> {
     let file = number.ok_or(io::ErrorKind::InvalidData.into()).and_then(owned);
     Some(file.map(File::from))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use proptest::prelude::*;
+
+    /// What a keeper of one child writes down.
+    const WRITTEN: &str = r#"{"format":1,"children":[{"id":1,"log":2,"role":"main","leader":300,"token":"t",
+        "writer":{"stdout":{"begun":[104],"cut":false},"stderr":{"begun":[],"cut":false}},"stdout":7,"stderr":8,"ending":null,"exit":{"code":1},"silent":false}],
+        "nextChild":2,"rings":[{"log":2,"mostLines":5,"next":9,"lines":[[8,1700000000000,true,"line"]]}],
+        "notes":{"a":"{}"},"listeners":{"proxy":5},"nextHandover":1,
+        "link":{"socket":4,"unread":[1,2],"descriptors":[],"unsent":[]},
+        "around":{"engine":301,"blocked":[15],"ending":null,"past":{"ends":0,"last":null,"shortLived":0,"absentMs":0}}}"#;
+
+    fn read(text: &[u8]) -> io::Result<Written> {
+        let mut file = tempfile::tempfile()?;
+        file.write_all(text)?;
+        Written::read(file)
+    }
+
+    proptest! {
+        /// Nothing is opened by reading, so whatever it says does no harm.
+        #[test]
+        fn damage_is_an_error_and_no_panic(damage in prop::collection::vec((0..WRITTEN.len(), any::<u8>()), 1..6)) {
+            let mut text = WRITTEN.as_bytes().to_vec();
+            for (at, byte) in damage {
+                text[at] = byte;
+            }
+            drop(read(&text));
+        }
+
+        #[test]
+        fn what_is_cut_short_is_an_error(length in 0..WRITTEN.len()) {
+            prop_assert!(read(&WRITTEN.as_bytes()[..length]).is_err());
+        }
+    }
+
+    #[test]
+    fn undamaged_it_is_read() {
+        let written = read(WRITTEN.as_bytes()).expect("it is what a keeper writes");
+        assert_eq!(written.descriptors(), [7, 8, 4, 5]);
+    }
+
+    #[test]
+    fn another_format_is_named() {
+        let other = WRITTEN.replace("\"format\":1", "\"format\":2");
+        let error = read(other.as_bytes()).err().expect("it is another one");
+        assert_eq!(error.to_string(), "it has format 2, this program reads format 1");
+    }
+}

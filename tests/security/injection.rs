@@ -58,7 +58,7 @@ fn a_revision_is_a_value_for_the_environment_and_text_in_a_command() {
     let filled = json!({ "id": "filled", "policy": "companion", "command": "echo {{revision}} > ../filled; exec sleep 1000" });
     let web = json!({
         "id": "web", "policy": "proxied", "command": "exec sleep 1000", "health": false,
-        "port": { "from": 21_000, "to": 21_900 },
+        "port": place.ports(),
     });
     place.write_config(&json!({ "processes": [web, quoted, filled] }));
     place.start();

@@ -7,6 +7,7 @@
 mod files;
 mod injection;
 mod intruder;
+#[allow(dead_code, reason = "shared with the tests of scarcity")]
 mod place;
 mod secrets;
 mod socket;

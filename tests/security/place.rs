@@ -4,6 +4,7 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -14,11 +15,17 @@ pub const VICTIM: u32 = 61_001;
 /// Another user.
 pub const INTRUDER: u32 = 61_002;
 
+/// How many ports the web process of one place may use.
+const PORTS: u32 = 10;
+
+static NEXT: AtomicU32 = AtomicU32::new(0);
+
 const PATIENCE: Duration = Duration::from_secs(60);
 
 pub struct Place {
     folder: TempDir,
     daemon: std::cell::RefCell<Option<Child>>,
+    first_port: u32,
 }
 
 /// Whether there can be two users. Says so when there cannot.
@@ -42,6 +49,7 @@ impl Place {
         let place = Place {
             folder,
             daemon: std::cell::RefCell::default(),
+            first_port: 20_000 + std::process::id() % 50 * 200 + NEXT.fetch_add(1, SeqCst) % 20 * PORTS,
         };
         place.make(place.folder.path().to_owned(), 0o755, 0);
         place.make(place.shared(""), 0o1777, 0);
@@ -53,6 +61,11 @@ impl Place {
         place
     }
 
+    /// Ports for the web process that no other test has.
+    pub fn ports(&self) -> Value {
+        json!({ "from": self.first_port, "to": self.first_port + PORTS - 1 })
+    }
+
     /// Changes the config's fields at its top.
     pub fn write_config(&self, changes: &Value) {
         let mut config = json!({
@@ -61,7 +74,7 @@ impl Place {
             "proxy": { "port": 0 },
             "processes": [{
                 "id": "web", "policy": "proxied", "command": "exec sleep 1000", "health": false,
-                "port": { "from": 21_000, "to": 21_900 },
+                "port": self.ports(),
             }],
         });
         for (name, value) in changes.as_object().unwrap() {
@@ -128,7 +141,7 @@ impl Place {
         command
     }
 
-    fn as_user<'a>(&self, user: u32, command: &'a mut Command) -> &'a mut Command {
+    pub fn as_user<'a>(&self, user: u32, command: &'a mut Command) -> &'a mut Command {
         let home = if user == VICTIM {
             self.own("")
         } else {
@@ -156,6 +169,11 @@ impl Place {
 
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+
+    /// The daemon's pid.
+    pub fn pid(&self) -> u32 {
+        self.daemon.borrow().as_ref().unwrap().id()
     }
 
     /// Runs it to its end, which it must come to by itself.

@@ -15,7 +15,7 @@ fn a_secret_is_in_no_status_state_event_message_or_process_list() {
     let state = place.own("state.json");
     let process = |id: &str, policy: &str, command: &str| json!({ "id": id, "policy": policy, "command": command, "env": { "PASSWORD": SECRET }, "restartDelayMs": 50 });
     let mut web = process("web", "proxied", "exec sleep 1000");
-    web["port"] = json!({ "from": 21_000, "to": 21_900 });
+    web["port"] = place.ports();
     web["health"] = json!(false);
     let mut missing = process("missing", "companion", "exec sleep 1000");
     missing["cwd"] = json!("nowhere");
