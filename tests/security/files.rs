@@ -132,7 +132,7 @@ fn a_copy_of_the_program_is_never_put_where_an_intruder_can_change_it() {
         ),
         (
             format!("ln -s {} {}", place.shared("").display(), runtime.display()),
-            "others may write to it".to_owned(),
+            "it may be written to by others".to_owned(),
         ),
     ] {
         assert!(place.intrude(&trap).status.success(), "{trap}");
