@@ -26,6 +26,12 @@ const KEY: &str = "leaving";
 /// How often is looked whether a successor that failed is gone.
 const LOOK: Duration = Duration::from_millis(50);
 
+/// How far the numbers of the successor's connections are from those of this daemon.
+const NUMBERS_APART: u64 = 1000;
+
+/// So many looks in a row that find no client say that none is left.
+const QUIET_LOOKS: u32 = 3;
+
 /// How long the last clients may take to come to rest once no release has a request any more.
 const LAST_CLIENTS: Duration = Duration::from_secs(1);
 
@@ -193,12 +199,22 @@ impl Engine {
     ) {
         let mut tunnels = None;
         let mut have_left = false;
+        let mut quiet_looks = 0;
         loop {
             tokio::select! {
                 biased;
                 handed = clients.recv() => match handed {
                     Some(handed) => self.give(handed, way.as_ref(), &mut tunnels).await,
-                    None => break,
+                    // It must stay so: one that was just on its way to a worker is asked once more.
+                    None if quiet_looks >= QUIET_LOOKS => break,
+                    None => {
+                        tokio::time::sleep(LOOK).await;
+                        quiet_looks += 1;
+                        if self.inner.proxy.clients() > 0 {
+                            quiet_looks = 0;
+                            clients = self.inner.proxy.hand_over();
+                        }
+                    }
                 },
                 // Nothing is on its way, at this moment.
                 () = tokio::time::sleep(LOOK), if !guests.is_empty() => {
@@ -337,8 +353,9 @@ impl Leaving {
         let guests = engine.guests();
         let clients = engine.inner.proxy.hand_over();
         if let Some(way) = &way {
+            let next_connection = Proxy::next_number() + NUMBERS_APART;
             // It goes on alone from here, whether it hears this or not.
-            let _ = way.send(&FromOwner::Left {}, &[]).await;
+            let _ = way.send(&FromOwner::Left { next_connection }, &[]).await;
         }
         drop(self.turn);
         tokio::spawn(async move { engine.drain_and_end(clients, way, guests).await });

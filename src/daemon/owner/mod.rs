@@ -43,7 +43,10 @@ enum FromOwner {
     /// Nothing runs any more of what there may be only one of.
     Stopped {},
     /// This daemon has left: the successor goes on alone.
-    Left {},
+    Left {
+        /// Where the successor numbers its own connections from, so that they are not taken for those that come over.
+        next_connection: u64,
+    },
     /// A client that is at rest, or whose request has been held; its descriptor comes with this.
     Client {
         /// How it stands.

@@ -8,7 +8,7 @@ use super::{FromOwner, SuccessionError, ToOwner, is_exclusive};
 use crate::config::ProcessDefinition;
 use crate::daemon::Engine;
 use crate::keeper::Handover;
-use crate::proxy::Handed;
+use crate::proxy::{Handed, Proxy};
 
 /// The way of a daemon into another one's place.
 #[derive(Debug)]
@@ -31,15 +31,11 @@ impl Succession {
         }))
     }
 
-    async fn say_and_hear(
-        &self,
-        say: ToOwner,
-        is_answer: fn(&FromOwner) -> bool,
-    ) -> Result<(), SuccessionError> {
+    async fn say_and_hear(&self, say: ToOwner) -> Result<FromOwner, SuccessionError> {
         let said = self.way.send(&say, &[]).await;
         said.map_err(|_| SuccessionError::OwnerGone)?;
         match self.way.receive::<FromOwner>().await {
-            Ok(Some((answer, _))) if is_answer(&answer) => Ok(()),
+            Ok(Some((answer, _))) => Ok(answer),
             _ => Err(SuccessionError::OwnerGone),
         }
     }
@@ -62,16 +58,17 @@ impl Engine {
         let Some(succession) = self.inner.succession.clone() else {
             return Ok(());
         };
-        succession
-            .say_and_hear(ToOwner::Stop {}, |answer| matches!(answer, FromOwner::Stopped {}))
-            .await?;
+        let FromOwner::Stopped {} = succession.say_and_hear(ToOwner::Stop {}).await? else {
+            return Err(SuccessionError::OwnerGone);
+        };
         succession.waits.store(false, Ordering::SeqCst);
         self.start_exclusive()
             .await
             .map_err(SuccessionError::NotStarted)?;
-        succession
-            .say_and_hear(ToOwner::Done {}, |answer| matches!(answer, FromOwner::Left {}))
-            .await?;
+        let FromOwner::Left { next_connection } = succession.say_and_hear(ToOwner::Done {}).await? else {
+            return Err(SuccessionError::OwnerGone);
+        };
+        Proxy::number_from(next_connection);
         self.inner.proxy.take_back().await;
         let engine = self.clone();
         tokio::spawn(async move { engine.take_clients(&succession.way).await });
