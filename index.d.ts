@@ -407,16 +407,18 @@ export interface ShutdownResult {
 export interface ConnectionsOptions extends ConfigOption {
   /** Only connections to this release. */
   releaseId?: string | null | undefined
-  /** Cut the connection with this `id`. */
+  /** Cut the connection with this `number`. */
   close?: number | null | undefined
 }
 
 /** What is open between a client and a release. */
 export interface Connection {
   /** Names it for `close`. */
-  id: number
+  number: number
   /** The release that answers it. */
   releaseId: string
+  /** Which instance of that release, if its id was deployed more than once. */
+  instance: number
   /** A request that is being answered, or an upgraded connection such as a WebSocket. */
   kind: "http" | "websocket"
   /** Address of the client. */
@@ -489,6 +491,9 @@ export type EventMessage =
   | "orphan found"
   | "stray process found"
   | "engine restarted"
+  | "upgrade starting"
+  | "daemon upgraded"
+  | "upgrade failed"
   | "state file refused"
   | "state file not written"
   | "owner leaving"

@@ -40,7 +40,11 @@ class Following {
   #end
   #started = false
   #fields
-  /** The number of the last line. @type {number | undefined} */
+  /**
+   * Where to go on: after the event with this number, or for each process after its line with this number.
+   *
+   * @type {number | Record<string, number> | undefined}
+   */
   #last
   #source
   #options
@@ -161,18 +165,27 @@ class Following {
   async #take(line) {
     if (this.#end) return
     try {
-      const {status, ...value} = JSON.parse(line)
+      const {status, origin, ...value} = JSON.parse(line)
       if (status === "lagged") {
         this.#options.onMissed?.(value.missed)
         return
       }
-      if (typeof value.seq === "number") this.#last = value.seq
+      this.#remember(origin, value.seq)
       const first = this.#waiting.shift()
       if (first) first.resolve({value, done: false})
       else await new Promise((/** @type {(taken?: undefined) => void} */ taken) => (this.#held = {value, taken}))
     } catch (error) {
       this.#finish({error})
     }
+  }
+
+  /**
+   * @param {string | undefined} origin the process that wrote it, if it is a line of output
+   * @param {number} seq
+   */
+  #remember(origin, seq) {
+    if (origin === undefined) this.#last = seq
+    else this.#last = {...(typeof this.#last === "object" ? this.#last : {}), [origin]: seq}
   }
 
   /** @param {{error?: unknown}} [end] */

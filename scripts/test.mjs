@@ -26,6 +26,7 @@ const steps = [
   },
   {name: "Rust lints, without it", run: () => runCommand("cargo", ["clippy", "--all-targets", ...denyWarnings])},
   {name: "Rust types, for macOS", run: checkForMacOs},
+  {name: "known weaknesses of crates", run: checkForAdvisories},
   // Before the others, because it leaves its own binary where they look for theirs.
   {name: "Rust tests, with what macOS has", run: () => runCommand("cargo", [...testPortable, "--", ...tellingTests])},
   {name: "Rust tests", run: () => runCommand("cargo", ["test"])},
@@ -44,6 +45,15 @@ async function checkForMacOs() {
     return
   }
   await runCommand("cargo", ["check", "--lib", "--bins", "--features", "node", "--target", target])
+}
+
+/** Asks the database of advisories, which needs the network and a tool; licences and sources are tested without either. */
+async function checkForAdvisories() {
+  if (spawnSync("cargo", ["deny", "--version"]).status !== 0) {
+    console.log("not checked: install the tool with `cargo install --locked cargo-deny`")
+    return
+  }
+  await runCommand("cargo", ["deny", "check"])
 }
 
 function runJavaScriptTests() {

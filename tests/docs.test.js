@@ -33,19 +33,29 @@ describe("pages", {concurrency: true}, () => {
     test(`what ${page} shows is true`, async (t) => {
       const hasTool = (/** @type {string} */ tool) => isThere(t, tool)
       const trial = new Trial({folder: temporaryFolder(t), port: await freePort(), range: await quietRange(), hasTool})
-      t.after(() => trial.end())
-      for (const block of blocks) {
-        try {
-          await trial.take(block)
-        } catch (error) {
-          const problem = /** @type {Error} */ (error)
-          problem.message = `${page}:${block.line}: ${problem.message}`
-          throw problem
-        }
+      try {
+        for (const block of blocks) await located(`${page}:${block.line}`, trial.take(block))
+      } finally {
+        // Before the folder goes: a daemon in the background is found by the config in it.
+        await trial.end()
       }
     })
   }
 })
+
+/**
+ * @param {string} place what goes before the message if it fails
+ * @param {Promise<unknown>} running
+ */
+async function located(place, running) {
+  try {
+    await running
+  } catch (error) {
+    const problem = /** @type {Error} */ (error)
+    problem.message = `${place}: ${problem.message}`
+    throw problem
+  }
+}
 
 /**
  * The anchors that GitHub makes from the headings of a page.
@@ -73,6 +83,13 @@ test("links between pages lead somewhere", () => {
     }
   }
   assert.deepEqual(broken, [])
+})
+
+test("pictures are as scripts/pictures.mjs draws them", async () => {
+  const {pictures} = await import("../scripts/pictures.mjs")
+  const folder = path.join(root, "docs", "pictures")
+  assert.deepEqual(fs.readdirSync(folder).sort(), [...pictures.keys()].sort())
+  for (const [name, svg] of pictures) assert.equal(fs.readFileSync(path.join(folder, name), "utf8"), svg, name)
 })
 
 test("every page is reached from the README", () => {

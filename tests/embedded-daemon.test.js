@@ -10,6 +10,7 @@ const {monitorEventLoopDelay} = require("node:perf_hooks")
 const {test} = require("node:test")
 const {promisify} = require("node:util")
 const {Worker} = require("node:worker_threads")
+const {ScriptTarget, transpileModule} = require("typescript")
 const rollbridge = require("..")
 const {findBinary} = require("../lib/native.js")
 const {smallApplication} = require("./support/small-application.js")
@@ -134,6 +135,26 @@ test("several at once, each with its own releases", async (t) => {
   assert.deepEqual(await Promise.all([answerOf(first.daemon.proxyPort), answerOf(second.daemon.proxyPort)]), ["one", "two"])
   await first.daemon[Symbol.asyncDispose]()
   assert.equal(await answerOf(second.daemon.proxyPort), "two")
+})
+
+test("await using shuts down at the end of the block, also when that throws", async (t) => {
+  const {config, release} = await application(t)
+  const written = `
+    async function use(rollbridge, config, releasePath, told) {
+      await using daemon = await new rollbridge.Daemon(config).start()
+      await daemon.deploy({releasePath, releaseId: "v1"})
+      told.status = await daemon.status()
+      throw new RangeError("on the way")
+    }`
+  // Older versions of Node do not know the words.
+  const {outputText} = transpileModule(written, {compilerOptions: {target: ScriptTarget.ES2022}})
+  const use = new Function(`${outputText}; return use`)()
+  /** @type {{status?: rollbridge.Status}} */
+  const told = {}
+  await assert.rejects(use(rollbridge, config, release("one"), told), {name: "RangeError", message: "on the way"})
+  assert.equal(told.status?.activeReleaseId, "v1")
+  assert.deepEqual(told.status.releases.flatMap(({processes}) => processes.flatMap(({pid}) => pid ?? [])).filter(lives), [])
+  await assert.rejects(answerOf(told.status.proxy.port))
 })
 
 test("a config file is read again before each deploy; with control.path the command line works too", async (t) => {

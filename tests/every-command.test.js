@@ -76,6 +76,8 @@ const table = [
   ["init --config starter.mjs", 0, /^wrote starter.mjs;/],
   ["completion bash", 0, /complete .*rollbridge/],
   ["stop --release-id v1", 0, /"activeReleaseId": null/],
+  ["upgrade", 0, /"previousVersion": "\d/],
+  ["upgrade --binary /bin/false", 1, /upgrade failed, the daemon goes on as it is/],
   ["dance", 2, /unrecognized subcommand 'dance'/],
   ["shutdown", 0, /"message": "shutdown"/],
   ["status", 3, /start one with rollbridge daemon/]

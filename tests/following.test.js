@@ -62,6 +62,24 @@ test("a connection that breaks is taken up again without gap or repeat", async (
   assert.deepEqual(daemon.requests.slice(0, 3), [{...followed, limit: 3}, {...followed, since: 3}, {...followed, since: 6}])
 })
 
+test("the lines of several processes are taken up again, each where it was", async (t) => {
+  const line = {status: "log", at: "2026-05-21T07:30:00.000Z", stream: "stdout", line: "x"}
+  const {config, daemon} = await fakeDaemon(t, temporaryFolder(t), ({since = {}}, say, socket) => {
+    const {a = 4, b = 0} = /** @type {any} */ (since)
+    say({...line, id: "web", source: "v1", origin: "a", seq: a + 1})
+    say({...line, id: "worker", source: "v1", origin: "b", seq: b + 1})
+    socket.end()
+  })
+  const found = []
+  for await (const {id, seq, ...rest} of rollbridge.logs({config, follow: true, since: 3})) {
+    found.push(`${id} ${seq}`)
+    assert.deepEqual(Object.keys(rest).sort(), ["at", "line", "source", "stream"])
+    if (found.length === 4) break
+  }
+  assert.deepEqual(found, ["web 5", "worker 1", "web 6", "worker 2"])
+  assert.deepEqual(daemon.requests.map(({since}) => since), [3, {a: 5, b: 1}])
+})
+
 test("a daemon that comes back on the same socket is followed on", async (t) => {
   const answer = /** @type {import("./support/fake-daemon.js").Answer} */ (({since = 0}, say) => say(event(since + 1)))
   const {config, daemon} = await fakeDaemon(t, temporaryFolder(t), answer)

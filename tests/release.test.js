@@ -3,10 +3,13 @@
 // What makes a release, tried in a copy of the checkout with a remote of its own; and the workflow it starts.
 
 const assert = require("node:assert/strict")
-const {execFileSync, spawnSync} = require("node:child_process")
+const {execFile, execFileSync, spawnSync} = require("node:child_process")
+const {once} = require("node:events")
 const fs = require("node:fs")
+const {createServer} = require("node:http")
 const path = require("node:path")
 const {test} = require("node:test")
+const {promisify} = require("node:util")
 const {targets} = require("../lib/native.js")
 const {version} = require("../package.json")
 const {temporaryFolder, writeFiles} = require("./support/temporary-folder.js")
@@ -137,6 +140,60 @@ esac`
   })
   assert.deepEqual(calls, expected)
 })
+
+test("a dry run of packing and publishing, with the tools of the workflow and npm itself", {timeout: 300_000}, async (t) => {
+  const folder = temporaryFolder(t)
+  // Built elsewhere, as artifacts arrive: without the executable bit.
+  const natives = path.join(folder, "natives")
+  for (const target of targets) {
+    writeFiles(path.join(natives, target), {rollbridge: `binary of ${target}`, [`rollbridge.${target}.node`]: "addon"})
+  }
+  // A registry that has none of it, and takes nothing.
+  /** @type {string[]} */
+  const asked = []
+  const registry = createServer((request, response) => {
+    asked.push(`${request.method} ${request.url}`)
+    response.writeHead(404, {"content-type": "application/json"}).end("{}")
+  }).listen(0, "127.0.0.1")
+  await once(registry, "listening")
+  t.after(() => registry.close())
+  const {port} = /** @type {import("node:net").AddressInfo} */ (registry.address())
+  const env = {...process.env, npm_config_registry: `http://127.0.0.1:${port}/`, npm_config_userconfig: path.join(folder, "npmrc")}
+  const script = (/** @type {string} */ name, /** @type {string[]} */ ...args) =>
+    promisify(execFile)(process.execPath, [path.join(root, "scripts", name), ...args], {env, encoding: "utf8"})
+
+  const out = path.join(folder, "packages")
+  await script("pack.mjs", "--natives", natives, "--out", out)
+  const names = [...targets.map((/** @type {string} */ target) => `rollbridge-${target}`), "rollbridge"]
+  const tarballs = fs.readdirSync(out).filter((name) => name.endsWith(".tgz"))
+  assert.deepEqual(tarballs.sort(), names.map((name) => `${name}-${version}.tgz`).sort())
+  for (const target of targets) {
+    assert.deepEqual(packedFiles(path.join(out, `rollbridge-${target}-${version}.tgz`)), {
+      "LICENSE": "-rw-r--r--",
+      "README.md": "-rw-r--r--",
+      "package.json": "-rw-r--r--",
+      "rollbridge": "-rwxr-xr-x",
+      [`rollbridge.${target}.node`]: "-rw-r--r--"
+    })
+  }
+  const ofRoot = packedFiles(path.join(out, `rollbridge-${version}.tgz`))
+  const executable = Object.keys(ofRoot).filter((name) => ofRoot[name].includes("x"))
+  assert.deepEqual(executable, ["bin/rollbridge.js"])
+  const kinds = new Set(Object.keys(ofRoot).map((name) => name.replace(/^(bin|lib|schema)\/.+/, "$1/")))
+  const entry = ["config-loader.mjs", "index.d.ts", "index.js"]
+  assert.deepEqual([...kinds].sort(), ["LICENSE", "README.md", "bin/", ...entry, "lib/", "package.json", "schema/"])
+
+  const {stdout} = await script("publish.mjs", out, "--tag", `v${version}`, "--dry-run")
+  const published = [...stdout.matchAll(/^\+ (\S+)@(\S+)$/gm)].map(([, name, number]) => [name, number])
+  assert.deepEqual(published, names.map((name) => [name, version]))
+  assert.deepEqual(asked.filter((request) => !request.startsWith("GET ")), [])
+})
+
+/** The files in a tarball with their modes, as tar shows them. @param {string} tarball @returns {Record<string, string>} */
+function packedFiles(tarball) {
+  const lines = execFileSync("tar", ["-tvzf", tarball], {encoding: "utf8"}).trimEnd().split("\n")
+  return Object.fromEntries(lines.map((line) => [line.split("package/")[1], line.split(" ")[0]]))
+}
 
 test("the workflow builds every platform that has a package", () => {
   const workflow = fs.readFileSync(path.join(root, ".github", "workflows", "release.yml"), "utf8")

@@ -185,7 +185,7 @@ export async function useLists(signal: AbortSignal): Promise<void> {
 
   for (const open of await rollbridge.connections({releaseId: "v1", close: 4})) {
     const kind: "http" | "websocket" = open.kind
-    void [open.id, kind, open.client, open.method, open.path, open.ageMs + open.bytesIn + open.bytesOut, open.releaseId]
+    void [open.number, open.instance, kind, open.client, open.method, open.path, open.ageMs + open.bytesIn + open.bytesOut, open.releaseId]
   }
   void text
 }

@@ -77,6 +77,13 @@ pub struct Client {
 /// A connection to the daemon of this config, if it is to be trusted.
 pub(super) async fn trusted(control: &Control) -> Result<UnixStream, ClientError> {
     let path = control.path.clone();
+    // Nothing is there to be judged. Whoever puts a socket there from now on is not spoken to.
+    if let Err(error) = std::fs::symlink_metadata(&path)
+        && error.kind() == ErrorKind::NotFound
+    {
+        let cause = plain(&error);
+        return Err(ClientError::NoDaemon { path, cause });
+    }
     if let Some(cause) = reason_to_distrust(control) {
         return Err(ClientError::Foreign { path, cause });
     }

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, lchown};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
@@ -106,7 +106,7 @@ impl ControlSocket {
         };
         let prepared = || -> Result<(), SocketError> {
             if owner.is_some() || group.is_some() {
-                chown(path, owner, group).map_err(failed("change the owner of"))?;
+                lchown(path, owner, group).map_err(failed("change the owner of"))?;
             }
             if let Some(mode) = control.mode {
                 let permissions = std::fs::Permissions::from_mode(mode);
@@ -220,7 +220,12 @@ fn resolve_group(principal: &Principal) -> Result<u32, SocketError> {
 /// to the caller, to root, or to the configured owner or group.
 pub fn reason_to_distrust(control: &Control) -> Option<String> {
     let path = &control.path;
-    let socket = std::fs::symlink_metadata(path).ok()?;
+    let socket = match std::fs::symlink_metadata(path) {
+        Ok(socket) => socket,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Some("it has just gone".to_owned()),
+        // What cannot be looked at cannot be connected to either.
+        Err(_) => return None,
+    };
     let folder = std::fs::metadata(path.parent()?).ok()?;
     let me = Uid::effective().as_raw();
     let shared = folder.mode() & 0o022 != 0 || (folder.uid() != me && folder.uid() != 0);

@@ -106,9 +106,6 @@ fn close_descriptors_on_exec() {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Read;
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
 
     fn spec(cwd: &Path) -> SpawnSpec {
@@ -123,6 +120,9 @@ mod tests {
     /// What a start in a folder of this mode says or fails with, for somebody whom modes concern.
     #[cfg(target_os = "linux")]
     fn start_in_a_folder_of_mode(mode: u32) -> Result<String, SpawnError> {
+        use std::io::Read;
+        use std::os::unix::fs::PermissionsExt;
+
         let set_mode = |folder: &Path, mode| {
             std::fs::set_permissions(folder, PermissionsExt::from_mode(mode)).expect("it is ours");
         };

@@ -84,6 +84,11 @@ impl LogFile {
         if !found.file_type().is_file() {
             return Err(error("it is not a regular file".to_owned(), ELSEWHERE));
         }
+        // Somebody else could have given a precious file of ours this name.
+        if found.nlink() > 1 {
+            let reason = "it has another name, too".to_owned();
+            return Err(error(reason, "remove it, or set another --daemon-log-path"));
+        }
         if found.uid() != Uid::effective().as_raw() && found.uid() != 0 {
             let reason = format!("it belongs to user {}", found.uid());
             return Err(error(reason, "remove it, or set another --daemon-log-path"));
@@ -238,10 +243,13 @@ mod tests {
         symlink("/etc/passwd", place("link")).expect("a link");
         nix::unistd::mkfifo(&place("pipe"), nix::sys::stat::Mode::S_IRWXU).expect("a pipe");
         fs::create_dir(place("folder")).expect("a folder");
+        fs::write(place("precious"), "").expect("the folder is ours");
+        fs::hard_link(place("precious"), place("second name")).expect("a second name");
         for (name, reason) in [
             ("link", "it is a symbolic link"),
             ("pipe", "it is not a regular file"),
             ("folder", "Is a directory"),
+            ("second name", "it has another name, too"),
             ("link/log", "File exists"),
         ] {
             let error = LogFile::at(&place(name)).open().expect_err(name);

@@ -27,7 +27,7 @@ pub fn private_folder(path: &Path) -> Result<PathBuf, String> {
     }
     let found = fs::symlink_metadata(&real).map_err(|error| plain(&error))?;
     if found.mode() & 0o022 != 0 {
-        return Err("others may write to it".to_owned());
+        return Err("it may be written to by others".to_owned());
     }
     Ok(real)
 }
@@ -74,7 +74,7 @@ mod tests {
         assert!(private_folder(&place("open/inner")).is_ok(), "as /tmp is");
         assert_eq!(
             private_folder(&place("open")),
-            Err("others may write to it".to_owned())
+            Err("it may be written to by others".to_owned())
         );
 
         fs::write(place("file"), "").expect("the folder is ours");

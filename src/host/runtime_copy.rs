@@ -296,7 +296,7 @@ mod tests {
             .expect_err("neither will do")
             .to_string();
         for part in [
-            "others may write to it",
+            "may be written to by others",
             "/proc/nowhere: it cannot be made",
             "--daemon-runtime-path",
         ] {

@@ -6,7 +6,8 @@ use std::rc::Rc;
 
 use super::handed::{Handed, Stage, socket};
 use super::route::{Counted, Route};
-use super::slot::{Slot, Slots};
+use super::slot::Slot;
+use super::slots::Slots;
 use super::tunnel::Tunnel;
 use super::worker::{Arrival, Beginning, Load, Worker};
 
@@ -60,7 +61,7 @@ pub(super) fn go_on(worker: &Rc<Worker>, adopted: Adopted) {
                 slot.follow(route.connections().id());
                 let listed = Slots::add(worker.slots(), &slot);
                 let target = worker.target_of(route);
-                Tunnel::adopted(client, upstream, &tunnel).start(load, counted, target, listed);
+                Tunnel::adopted((client, upstream), &tunnel, listed, load, counted, target).start();
             }
             return;
         }

@@ -38,13 +38,12 @@ pub(super) enum Outcome {
 
 /// Why there is no connection.
 enum NoConnection {
-    /// The upstream does not accept any now.
+    /// The upstream did not accept any; it may now.
     Later,
     /// The worker follows another route.
     Rerouted,
-    Closed,
-    ClientGone,
-    Leaving,
+    /// The request ends without one.
+    Over(Outcome),
 }
 
 /// How one try ended, and whether the head of an answer has been sent.
@@ -66,47 +65,38 @@ pub(super) async fn forward(
     let mut patience = Patience::after(waited);
     let mut fresh = false;
     upload.output.keep();
-    loop {
+    'tries: loop {
         // Counted before anything is awaited: a switch that has been acknowledged finds no newcomer here.
         let Some(target) = worker.target() else {
             return Outcome::Refused(Refusal::NoRelease);
         };
         let counted = Counted::request(target.connections());
         wire.slot.follow(target.connections().id());
-        let pooled = if fresh {
-            None
-        } else {
-            target.take_idle(request.is_idempotent)
-        };
-        let is_pooled = pooled.is_some();
-        let connected = match pooled {
-            Some(upstream) => Ok(upstream),
-            None => connect(worker, &target, &patience, wire, request).await,
-        };
-        let mut upstream = match connected {
-            Ok(upstream) => upstream,
-            Err(NoConnection::Rerouted) => {
-                fresh = false;
-                continue;
+        let mut is_pooled = false;
+        // Nothing else lives through what is awaited here: every request would need memory for it.
+        let mut upstream = 'found: {
+            if !fresh && let Some(idle) = target.take_idle(request.is_idempotent) {
+                is_pooled = true;
+                break 'found idle;
             }
-            Err(NoConnection::Later) => match wait(&mut patience, worker, &target, wire, request).await {
-                Ok(()) => {
-                    fresh = true;
-                    continue;
+            // Seldom needed, so in memory of its own.
+            let obtaining = Box::pin(obtain(worker, &target, &mut patience, wire, request));
+            match obtaining.await {
+                Ok(upstream) => upstream,
+                Err(NoConnection::Rerouted) => {
+                    fresh = false;
+                    continue 'tries;
                 }
-                Err(outcome) => return outcome,
-            },
-            Err(NoConnection::Closed) => return Outcome::Refused(Refusal::Closed),
-            Err(NoConnection::ClientGone) => return Outcome::Gone,
-            Err(NoConnection::Leaving) => {
-                return Outcome::Leaves {
-                    waited: patience.waited(worker),
-                };
+                Err(NoConnection::Later) => {
+                    fresh = true;
+                    continue 'tries;
+                }
+                Err(NoConnection::Over(outcome)) => return outcome,
             }
         };
 
-        let exchange = Exchange::new(wire, &mut upstream, request, upload, keep_alive);
-        let (ended, begun) = attempt(exchange, &target).await;
+        let mut exchange = Exchange::new(wire, &mut upstream, request, upload, keep_alive);
+        let (ended, begun) = attempt(&mut exchange, &target).await;
         let failure = match ended {
             Try::Done(Done::Switched) => {
                 return Outcome::Switched {
@@ -145,7 +135,7 @@ pub(super) async fn forward(
         fresh = true;
         if !is_pooled {
             drop(upstream);
-            if let Err(outcome) = wait(&mut patience, worker, &target, wire, request).await {
+            if let Err(outcome) = Box::pin(wait(&mut patience, worker, &target, wire, request)).await {
                 return outcome;
             }
         }
@@ -153,13 +143,12 @@ pub(super) async fn forward(
 }
 
 /// Runs one try, until the release's connections are closed.
-async fn attempt(mut exchange: Exchange<'_>, target: &Target) -> (Try, Option<Final>) {
-    let mut closed = target.closed().waiting();
+async fn attempt(exchange: &mut Exchange<'_>, target: &Target) -> (Try, Option<Final>) {
     std::future::poll_fn(|context| {
         let ended = match exchange.poll(context) {
             Poll::Ready(Ok(done)) => Try::Done(done),
             Poll::Ready(Err(failure)) => Try::Failed(failure),
-            Poll::Pending if closed.poll(context).is_ready() => Try::Closed,
+            Poll::Pending if target.closed().is_sent() => Try::Closed,
             Poll::Pending => return Poll::Pending,
         };
         Poll::Ready((ended, exchange.begun()))
@@ -177,23 +166,31 @@ fn finish(target: Rc<Target>, mut upstream: Upstream, answer: &Final, all_sent: 
     }
 }
 
-async fn connect(
+/// Opens a connection. If that does not succeed, it waits until there is a point in trying again.
+async fn obtain(
     worker: &Worker,
     target: &Target,
-    patience: &Patience,
+    patience: &mut Patience,
     wire: &mut Wire,
     request: &Request,
 ) -> Result<Upstream, NoConnection> {
+    let limit = patience.connect_limit(worker);
+    let over = |outcome| Err(NoConnection::Over(outcome));
     tokio::select! {
         biased;
-        connected = tokio::time::timeout(patience.connect_limit(worker), target.connect()) => match connected {
-            Ok(Ok(upstream)) => Ok(upstream),
-            Ok(Err(_)) | Err(_) => Err(NoConnection::Later),
-        },
-        () = target.retired().sent() => Err(NoConnection::Rerouted),
-        () = target.closed().sent() => Err(NoConnection::Closed),
-        () = worker.departure().opened() => Err(NoConnection::Leaving),
-        () = wire.gone(request) => Err(NoConnection::ClientGone),
+        connected = tokio::time::timeout(limit, target.connect()) => {
+            if let Ok(Ok(upstream)) = connected {
+                return Ok(upstream);
+            }
+        }
+        () = target.retired().sent() => return Err(NoConnection::Rerouted),
+        () = target.closed().sent() => return over(Outcome::Refused(Refusal::Closed)),
+        () = worker.departure().opened() => return over(Outcome::Leaves { waited: patience.waited(worker) }),
+        () = wire.gone(request) => return over(Outcome::Gone),
+    }
+    match wait(patience, worker, target, wire, request).await {
+        Ok(()) => Err(NoConnection::Later),
+        Err(outcome) => over(outcome),
     }
 }
 

@@ -91,7 +91,7 @@ pub struct OpenTunnel {
 }
 
 /// What is told of a connection in use.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Usage {
     /// The method of its request.

@@ -6,6 +6,7 @@
 
 mod acceptor;
 mod adoption;
+mod alarm;
 mod answer;
 mod body;
 mod buffer;
@@ -27,6 +28,7 @@ mod request;
 mod route;
 mod signal;
 mod slot;
+mod slots;
 mod target;
 mod target_form;
 mod tunnel;
@@ -194,7 +196,8 @@ impl Proxy {
         self.listener_watch.set(tell);
     }
 
-    /// Treats clients by these settings from now on; connections that are open keep their idle time.
+    /// Treats clients by these settings from now on; what a connection is waiting for at the moment keeps
+    /// its time.
     pub fn configure(&self, settings: Settings) {
         self.holds.set_limit(settings.max_held_requests);
         self.max_connections.store(settings.max_connections, SeqCst);

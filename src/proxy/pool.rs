@@ -36,14 +36,15 @@ enum Choice {
 }
 
 impl Pool {
-    pub(super) fn take(&self, idempotent: bool, now: Instant) -> Option<Upstream> {
+    /// One that was opened after the upstream last began to stop.
+    pub(super) fn take(&self, idempotent: bool, departures: usize, now: Instant) -> Option<Upstream> {
         let mut idle = self.idle.borrow_mut();
         while let Some(last) = idle.pop() {
             let unused = now.duration_since(last.since);
             match choose(
                 unused,
                 last.upstream.idle_limit(),
-                last.upstream.is_closed(),
+                last.upstream.departures != departures || last.upstream.is_closed(),
                 idempotent,
             ) {
                 Choice::Use => return Some(last.upstream),
@@ -72,12 +73,14 @@ impl Pool {
         !self.sweeping.replace(true)
     }
 
-    /// Closes what will have been idle too long at `horizon`; says whether anything is left.
-    pub(super) fn sweep(&self, horizon: Instant) -> bool {
+    /// Closes what will have been idle too long at `horizon`, or was opened before the upstream last began to stop;
+    /// says whether anything is left.
+    pub(super) fn sweep(&self, departures: usize, horizon: Instant) -> bool {
         let mut idle = self.idle.borrow_mut();
         idle.retain(|entry| {
             let unused = horizon.duration_since(entry.since);
-            !entry.upstream.is_closed() && unused < entry.upstream.idle_limit()
+            let may_be_used = entry.upstream.departures == departures && !entry.upstream.is_closed();
+            may_be_used && unused < entry.upstream.idle_limit()
         });
         self.sweeping.set(!idle.is_empty());
         !idle.is_empty()

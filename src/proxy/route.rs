@@ -26,6 +26,8 @@ pub struct Connections {
     idle: Notify,
     closed: CancellationToken,
     failed: watch::Sender<bool>,
+    /// How often [`Connections::leave_idle`] has been called.
+    departures: AtomicUsize,
 }
 
 /// How many connections [`Connections::close`] found open.
@@ -62,6 +64,7 @@ impl Route {
             idle: Notify::new(),
             closed: CancellationToken::new(),
             failed: watch::Sender::new(false),
+            departures: AtomicUsize::new(0),
         };
         Route {
             upstream,
@@ -123,6 +126,17 @@ impl Connections {
     /// Says whether the upstream will stay away: requests waiting for it then get 502 at once instead of being held.
     pub fn set_failed(&self, failed: bool) {
         self.failed.send_replace(failed);
+    }
+
+    /// Says that the upstream has begun to stop: connections to it that exist by now take no further request. One that
+    /// still accepts connections is asked through new ones; for one that does not, requests are held.
+    pub fn leave_idle(&self) {
+        self.departures.fetch_add(1, SeqCst);
+    }
+
+    /// How often the upstream has begun to stop.
+    pub(super) fn departures(&self) -> usize {
+        self.departures.load(SeqCst)
     }
 
     pub(super) fn is_failed(&self) -> bool {

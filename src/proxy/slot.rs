@@ -1,27 +1,33 @@
-//! What can be told of one client connection while it is open.
+//! What can be told of one client connection while it is open, and how its task is reached.
 //!
-//! The connection writes into a slot of its own, plain cells of its worker's thread: no lock, no atomic, no allocation for
-//! each request. Whoever asks is answered by the worker between two steps of its connections.
+//! The connection writes into a slot of its own, plain cells of its worker's thread: no lock, no atomic, and no memory
+//! while it rests. Whoever asks is answered by the worker between two steps of its connections.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Waker};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use tokio::net::TcpStream;
-use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::AbortHandle;
+use tokio::time::Instant;
 
-use super::departure::Departure;
-use super::handed::{Handed, HandedState, Stage, Usage, descriptor};
+use super::handed::Usage;
 
 /// How much of a request line is kept.
 const MOST_LINE_BYTES: usize = 128;
 /// Stands behind a path that is longer than what is kept.
 const CUT: &str = "…";
+/// Spare memory for requests kept by each thread.
+const MOST_SPARE: usize = 64;
+
+/// The boxes are what is kept; what is in them is written anew.
+type Spare = Vec<Box<Use>>;
+
+thread_local! {
+    static SPARE: RefCell<Spare> = const { RefCell::new(Vec::new()) };
+}
 
 /// A connection that is in use, at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,14 +57,23 @@ pub struct OpenConnection {
 pub(super) struct Slot {
     number: u64,
     peer: SocketAddr,
-    /// 0 between two requests.
-    route: Cell<u64>,
-    is_upgraded: Cell<bool>,
-    began: Cell<Instant>,
-    line: RefCell<[u8; MOST_LINE_BYTES]>,
-    bytes_in: Cell<u64>,
-    bytes_out: Cell<u64>,
+    /// None between two requests.
+    in_use: RefCell<Option<Box<Use>>>,
     task: RefCell<Task>,
+    /// When its task is to be woken although nothing has come.
+    deadline: Cell<Option<Instant>>,
+}
+
+/// What is told of a request, or of what became of it.
+#[derive(Debug)]
+struct Use {
+    /// 0 until it is counted.
+    route: u64,
+    is_upgraded: bool,
+    began: Instant,
+    line: [u8; MOST_LINE_BYTES],
+    bytes_in: u64,
+    bytes_out: u64,
 }
 
 /// The task that serves a connection, as others reach it.
@@ -66,13 +81,6 @@ pub(super) struct Slot {
 struct Task {
     abort: Option<AbortHandle>,
     waker: Option<Waker>,
-}
-
-/// The slots of one worker, and the way out for their connections.
-#[derive(Debug, Default)]
-pub(super) struct Slots {
-    list: RefCell<BTreeMap<u64, Rc<Slot>>>,
-    departure: Departure,
 }
 
 /// The number the next connection gets.
@@ -86,13 +94,6 @@ pub(super) fn next_number() -> u64 {
 /// Leaves all numbers below `first` to others.
 pub(super) fn number_from(first: u64) {
     NEXT.fetch_max(first, Relaxed);
-}
-
-/// A slot in its worker's list, until dropped.
-#[derive(Debug)]
-pub(super) struct Listed {
-    slots: Rc<Slots>,
-    slot: Rc<Slot>,
 }
 
 impl Slot {
@@ -110,14 +111,27 @@ impl Slot {
         Rc::new(Slot {
             number,
             peer,
-            route: Cell::new(0),
-            is_upgraded: Cell::new(false),
-            began: Cell::new(Instant::now()),
-            line: RefCell::new([b' '; MOST_LINE_BYTES]),
-            bytes_in: Cell::new(0),
-            bytes_out: Cell::new(0),
+            in_use: RefCell::default(),
             task: RefCell::default(),
+            deadline: Cell::new(None),
         })
+    }
+
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+
+    pub(super) fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    /// A request begins, with this head.
+    pub(super) fn begin(&self, head: &[u8]) {
+        let mut begun = SPARE
+            .with_borrow_mut(Vec::pop)
+            .unwrap_or_else(|| Box::new(Use::new()));
+        begun.begin(head);
+        self.in_use.replace(Some(begun));
     }
 
     /// Goes on with a request that began elsewhere.
@@ -127,60 +141,84 @@ impl Slot {
             Some(path) => format!("{} {path}", usage.method),
             None => format!("{} {}\r\n", usage.method, usage.path),
         };
-        self.begin(line.as_bytes());
+        let mut begun = Box::new(Use::new());
+        begun.begin(line.as_bytes());
         let age = Duration::from_millis(usage.age_ms);
-        self.began
-            .set(Instant::now().checked_sub(age).unwrap_or_else(Instant::now));
-        self.bytes_in.set(usage.bytes_in);
-        self.bytes_out.set(usage.bytes_out);
-    }
-
-    /// What is told of its request.
-    pub(super) fn usage(&self) -> Usage {
-        let (method, path) = shown(&*self.line.borrow());
-        let age = self.began.get().elapsed();
-        Usage {
-            method,
-            path,
-            age_ms: u64::try_from(age.as_millis()).unwrap_or(u64::MAX),
-            bytes_in: self.bytes_in.get(),
-            bytes_out: self.bytes_out.get(),
-        }
-    }
-
-    pub(super) fn route(&self) -> u64 {
-        self.route.get()
-    }
-
-    /// A request begins, with this head.
-    pub(super) fn begin(&self, head: &[u8]) {
-        let length = head.len().min(MOST_LINE_BYTES);
-        self.line.borrow_mut()[..length].copy_from_slice(&head[..length]);
-        self.began.set(Instant::now());
-        self.bytes_in.set(head.len() as u64);
-        self.bytes_out.set(0);
+        begun.began = begun.began.checked_sub(age).unwrap_or(begun.began);
+        begun.bytes_in = usage.bytes_in;
+        begun.bytes_out = usage.bytes_out;
+        self.in_use.replace(Some(begun));
     }
 
     /// It is counted on this route.
     pub(super) fn follow(&self, route: u64) {
-        self.route.set(route);
+        self.change(|in_use| in_use.route = route);
     }
 
     /// Its request is over.
     pub(super) fn rest(&self) {
-        self.route.set(0);
+        if let Some(over) = self.in_use.take() {
+            SPARE.with_borrow_mut(|spare| {
+                if spare.len() < MOST_SPARE {
+                    spare.push(over);
+                }
+            });
+        }
     }
 
     pub(super) fn upgrade(&self) {
-        self.is_upgraded.set(true);
+        self.change(|in_use| in_use.is_upgraded = true);
     }
 
     pub(super) fn received(&self, bytes: usize) {
-        self.bytes_in.set(self.bytes_in.get() + bytes as u64);
+        self.change(|in_use| in_use.bytes_in += bytes as u64);
     }
 
     pub(super) fn sent(&self, bytes: usize) {
-        self.bytes_out.set(self.bytes_out.get() + bytes as u64);
+        self.change(|in_use| in_use.bytes_out += bytes as u64);
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Use)) {
+        if let Some(in_use) = &mut *self.in_use.borrow_mut() {
+            change(in_use);
+        }
+    }
+
+    /// The route it is counted on; 0 between two requests.
+    pub(super) fn route(&self) -> u64 {
+        self.in_use.borrow().as_ref().map_or(0, |in_use| in_use.route)
+    }
+
+    /// What is told of its request, if it has one.
+    pub(super) fn usage(&self) -> Option<Usage> {
+        let in_use = self.in_use.borrow();
+        let in_use = in_use.as_ref()?;
+        let (method, path) = shown(&in_use.line);
+        Some(Usage {
+            method,
+            path,
+            age_ms: u64::try_from(in_use.began.elapsed().as_millis()).unwrap_or(u64::MAX),
+            bytes_in: in_use.bytes_in,
+            bytes_out: in_use.bytes_out,
+        })
+    }
+
+    /// What is shown of it, if it is in use.
+    pub(super) fn look(&self) -> Option<OpenConnection> {
+        let in_use = self.in_use.borrow();
+        let in_use = in_use.as_ref().filter(|in_use| in_use.route != 0)?;
+        let (method, path) = shown(&in_use.line);
+        Some(OpenConnection {
+            number: self.number,
+            route: in_use.route,
+            is_upgraded: in_use.is_upgraded,
+            peer: self.peer,
+            method,
+            path,
+            age: in_use.began.elapsed(),
+            bytes_in: in_use.bytes_in,
+            bytes_out: in_use.bytes_out,
+        })
     }
 
     /// The task that serves it from now on.
@@ -200,56 +238,15 @@ impl Slot {
         }
     }
 
-    fn wake(&self) {
+    pub(super) fn wake(&self) {
         if let Some(waker) = &self.task.borrow().waker {
             waker.wake_by_ref();
         }
     }
 
-    fn look(&self) -> Option<OpenConnection> {
-        let route = self.route.get();
-        let (method, path) = shown(&*self.line.borrow());
-        (route != 0).then(|| OpenConnection {
-            number: self.number,
-            route,
-            is_upgraded: self.is_upgraded.get(),
-            peer: self.peer,
-            method,
-            path,
-            age: self.began.get().elapsed(),
-            bytes_in: self.bytes_in.get(),
-            bytes_out: self.bytes_out.get(),
-        })
-    }
-}
-
-impl Slots {
-    /// Lists a slot.
-    pub(super) fn add(slots: &Rc<Slots>, slot: &Rc<Slot>) -> Listed {
-        slots.list.borrow_mut().insert(slot.number, Rc::clone(slot));
-        Listed {
-            slots: Rc::clone(slots),
-            slot: Rc::clone(slot),
-        }
-    }
-
-    /// The connections in use.
-    pub(super) fn look(&self) -> Vec<OpenConnection> {
-        self.list
-            .borrow()
-            .values()
-            .filter_map(|slot| slot.look())
-            .collect()
-    }
-
-    /// Cuts a connection; whether it was in use here.
-    pub(super) fn cut(&self, number: u64) -> bool {
-        let slot = self.list.borrow().get(&number).cloned();
-        let Some(slot) = slot.filter(|slot| slot.route.get() != 0) else {
-            return false;
-        };
-        // Its task is dropped, and with it both sockets and its place in the counts.
-        slot.task
+    /// Drops its task, and with it both sockets and its place in the counts; whether there was one.
+    pub(super) fn cut(&self) -> bool {
+        self.task
             .borrow()
             .abort
             .as_ref()
@@ -257,57 +254,38 @@ impl Slots {
             .is_some()
     }
 
-    pub(super) fn departure(&self) -> &Departure {
-        &self.departure
+    /// When its task is woken although nothing has come.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.deadline.get()
     }
 
-    /// Sends every connection away that is not in the middle of a request, and the others as soon as they are not. The
-    /// way is dropped with the last one.
-    pub(super) fn send_away(&self, way: UnboundedSender<Handed>) {
-        self.departure.open(way);
-        let list = self.list.borrow();
-        if list.is_empty() {
-            self.departure.close();
-        }
-        for slot in list.values() {
-            slot.wake();
-        }
+    /// Has its task woken at this moment; of two, only the last one counts.
+    pub(super) fn wake_at(&self, deadline: Option<Instant>) {
+        self.deadline.set(deadline);
     }
 }
 
-impl Listed {
-    pub(super) fn slot(&self) -> &Rc<Slot> {
-        &self.slot
-    }
-
-    pub(super) fn departure(&self) -> &Departure {
-        &self.slots.departure
-    }
-
-    /// Gives the connection up. Should a socket not come out of its runtime, it is closed.
-    pub(super) fn give_up(&self, stage: Stage, client: TcpStream, upstream: Option<TcpStream>) {
-        let state = HandedState {
-            number: self.slot.number,
-            peer: self.slot.peer,
-            stage,
-        };
-        if let (Ok(client), Ok(upstream)) = (descriptor(client), upstream.map(descriptor).transpose()) {
-            self.slots.departure.take(Handed {
-                state,
-                client,
-                upstream,
-            });
+impl Use {
+    fn new() -> Use {
+        Use {
+            route: 0,
+            is_upgraded: false,
+            began: Instant::now(),
+            line: [b' '; MOST_LINE_BYTES],
+            bytes_in: 0,
+            bytes_out: 0,
         }
     }
-}
 
-impl Drop for Listed {
-    fn drop(&mut self) {
-        let mut list = self.slots.list.borrow_mut();
-        list.remove(&self.slot.number);
-        if list.is_empty() {
-            self.slots.departure.close();
-        }
+    fn begin(&mut self, head: &[u8]) {
+        let length = head.len().min(MOST_LINE_BYTES);
+        self.line[..length].copy_from_slice(&head[..length]);
+        self.line[length..].fill(b' ');
+        self.route = 0;
+        self.is_upgraded = false;
+        self.began = Instant::now();
+        self.bytes_in = head.len() as u64;
+        self.bytes_out = 0;
     }
 }
 
@@ -340,22 +318,5 @@ mod tests {
             shown(kept),
             pair("GET", &format!("{}…", &long[4..MOST_LINE_BYTES]))
         );
-    }
-
-    #[test]
-    fn a_connection_is_told_of_while_it_is_in_use() {
-        let slots = Rc::new(Slots::default());
-        let slot = Slot::new(([127, 0, 0, 1], 9).into());
-        let listed = Slots::add(&slots, &slot);
-        assert!(slots.look().is_empty());
-        slot.begin(b"GET / HTTP/1.1\r\n\r\n");
-        slot.follow(4);
-        slot.sent(7);
-        let open = &slots.look()[0];
-        assert_eq!((open.route, open.bytes_in, open.bytes_out), (4, 18, 7));
-        slot.rest();
-        assert!(slots.look().is_empty() && !slots.cut(slot.number));
-        drop(listed);
-        assert!(slots.list.borrow().is_empty());
     }
 }

@@ -11,6 +11,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::pool::Pool;
 use super::route::{Connections, Route};
 use super::signal::Signal;
+use super::slots::Slots;
 use super::upstream::Upstream;
 
 /// How often idle connections are looked through while there are any.
@@ -27,14 +28,16 @@ pub(super) struct Target {
 }
 
 impl Target {
-    /// Starts following `route`.
-    pub(super) fn new(route: Route) -> Rc<Target> {
+    /// Starts following `route`, for connections with these slots.
+    pub(super) fn new(route: Route, slots: &Rc<Slots>) -> Rc<Target> {
         let closed = Rc::new(Signal::default());
         let watching = tokio::task::spawn_local({
             let (connections, closed) = (Arc::clone(route.connections()), Rc::clone(&closed));
+            let slots = Rc::clone(slots);
             async move {
                 connections.closed().cancelled().await;
                 closed.send();
+                slots.wake_route(connections.id());
             }
         });
         Rc::new(Target {
@@ -55,7 +58,7 @@ impl Target {
         &self.retired
     }
 
-    /// Sent when the release's connections are closed.
+    /// Sent when the release's connections are closed. Those are woken too, and need not wait for it.
     pub(super) fn closed(&self) -> &Signal {
         &self.closed
     }
@@ -68,12 +71,14 @@ impl Target {
 
     /// The most recently used idle connection that may carry a request of this kind.
     pub(super) fn take_idle(&self, idempotent: bool) -> Option<Upstream> {
-        self.pool.take(idempotent, Instant::now())
+        let departures = self.connections().departures();
+        self.pool.take(idempotent, departures, Instant::now())
     }
 
     /// Opens a new connection.
     pub(super) async fn connect(&self) -> std::io::Result<Upstream> {
-        Upstream::connect(self.route.upstream()).await
+        let departures = self.connections().departures();
+        Upstream::connect(self.route.upstream(), departures).await
     }
 
     /// Keeps a connection for the next request.
@@ -84,6 +89,11 @@ impl Target {
         }
     }
 
+    fn sweep_once(&self) -> bool {
+        let departures = self.connections().departures();
+        self.pool.sweep(departures, Instant::now() + SWEEP_INTERVAL)
+    }
+
     /// Closes idle connections as their time passes, for as long as there are any.
     fn sweep(self: Rc<Self>) {
         if self.pool.start_sweeping() {
@@ -92,7 +102,7 @@ impl Target {
                 loop {
                     tokio::time::sleep(SWEEP_INTERVAL).await;
                     match pool.upgrade() {
-                        Some(target) if target.pool.sweep(Instant::now() + SWEEP_INTERVAL) => {}
+                        Some(target) if target.sweep_once() => {}
                         _ => return,
                     }
                 }

@@ -12,27 +12,28 @@ use tokio::net::TcpStream;
 use super::buffer::Buffer;
 use super::handed::{HandedFlow, OpenTunnel, Phase, Stage};
 use super::route::Counted;
-use super::slot::{Listed, Slot};
+use super::slots::Listed;
 use super::target::Target;
 use super::upstream::Upstream;
 use super::wire::Wire;
 use super::worker::Load;
 
-/// The two sides of an upgrade that the upstream has agreed to.
+/// An upgrade that the upstream has agreed to, and its place in all counts.
 #[derive(Debug)]
 pub(super) struct Tunnel {
     client: TcpStream,
     upstream: TcpStream,
     up: Flow,
     down: Flow,
+    target: Rc<Target>,
+    slot: Listed,
+    _counted: Counted,
+    _load: Load,
 }
 
-/// What becomes of a tunnel.
-enum End {
-    Over,
-    /// Another proxy goes on with it.
-    Leaves,
-}
+/// The task of a tunnel, much smaller than that of the request it came from.
+#[derive(Debug)]
+struct Serving(Option<Tunnel>);
 
 /// One direction.
 #[derive(Debug)]
@@ -43,7 +44,13 @@ struct Flow {
 
 impl Tunnel {
     /// A tunnel that begins with what has come already: the answer that switches protocols, and early bytes.
-    pub(super) fn new(mut wire: Wire, mut upstream: Upstream) -> Tunnel {
+    pub(super) fn new(
+        mut wire: Wire,
+        mut upstream: Upstream,
+        load: Load,
+        counted: Counted,
+        target: Rc<Target>,
+    ) -> Tunnel {
         let mut down = std::mem::take(&mut wire.output);
         down.tail().extend_from_slice(upstream.input.unread());
         upstream.input.clear();
@@ -52,62 +59,44 @@ impl Tunnel {
             down: Flow::new(down),
             client: wire.stream,
             upstream: upstream.stream,
+            target,
+            slot: wire.slot,
+            _counted: counted,
+            _load: load,
         }
     }
 
-    /// A tunnel that comes from elsewhere.
-    pub(super) fn adopted(client: TcpStream, upstream: TcpStream, state: &OpenTunnel) -> Tunnel {
+    /// A tunnel that comes from elsewhere, with the sockets of client and upstream.
+    pub(super) fn adopted(
+        (client, upstream): (TcpStream, TcpStream),
+        state: &OpenTunnel,
+        slot: Listed,
+        load: Load,
+        counted: Counted,
+        target: Rc<Target>,
+    ) -> Tunnel {
         Tunnel {
             client,
             upstream,
             up: Flow::adopted(&state.up),
             down: Flow::adopted(&state.down),
+            target,
+            slot,
+            _counted: counted,
+            _load: load,
         }
     }
 
-    /// Starts the tunnel as a task of its own, much smaller than that of the request it came from.
-    pub(super) fn start(self, load: Load, counted: Counted, target: Rc<Target>, listed: Listed) {
-        let slot = Rc::clone(listed.slot());
+    /// Starts the tunnel as a task of its own.
+    pub(super) fn start(self) {
+        let slot = Rc::clone(&self.slot);
         slot.upgrade();
-        let task = tokio::task::spawn_local(self.run(load, counted, target, listed));
+        let task = tokio::task::spawn_local(Serving(Some(self)));
         slot.served_by(task.abort_handle());
     }
 
-    async fn run(mut self, load: Load, counted: Counted, target: Rc<Target>, listed: Listed) {
-        let end = {
-            let mut closed = target.closed().waiting();
-            std::future::poll_fn(|context| {
-                listed.slot().attend(context);
-                if listed.departure().is_open() && !target.closed().is_sent() {
-                    return Poll::Ready(End::Leaves);
-                }
-                match self.poll(context, listed.slot()) {
-                    Poll::Ready(_) => Poll::Ready(End::Over),
-                    Poll::Pending => closed.poll(context).map(|()| End::Over),
-                }
-            })
-            .await
-        };
-        match end {
-            End::Leaves => self.give_up(&listed),
-            // However it ended, both sides are closed now.
-            End::Over => drop(self),
-        }
-        drop((counted, load, listed));
-    }
-
-    /// Goes with all it has read and not yet written.
-    fn give_up(self, listed: &Listed) {
-        let stage = Stage::Tunnel(OpenTunnel {
-            route: listed.slot().route(),
-            usage: listed.slot().usage(),
-            up: self.up.handed(),
-            down: self.down.handed(),
-        });
-        listed.give_up(stage, self.client, Some(self.upstream));
-    }
-
-    fn poll(&mut self, context: &mut Context<'_>, slot: &Slot) -> Poll<io::Result<()>> {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let slot = &self.slot;
         let up = self
             .up
             .poll(context, &mut self.client, &mut self.upstream, |bytes| {
@@ -123,6 +112,44 @@ impl Tunnel {
         } else {
             Poll::Pending
         }
+    }
+
+    /// Leaves for another proxy, with all it has read and not yet written.
+    fn leave(self) {
+        let stage = Stage::Tunnel(OpenTunnel {
+            route: self.slot.route(),
+            usage: self.slot.usage().unwrap_or_default(),
+            up: self.up.handed(),
+            down: self.down.handed(),
+        });
+        self.slot.give_up(stage, self.client, Some(self.upstream));
+    }
+}
+
+impl Future for Serving {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let Some(tunnel) = &mut self.0 else {
+            return Poll::Ready(());
+        };
+        // Woken through its slot when its release's connections are closed, and when connections leave.
+        tunnel.slot.attend(context);
+        if !tunnel.target.closed().is_sent() {
+            if tunnel.slot.departure().is_open() {
+                if let Some(tunnel) = self.0.take() {
+                    tunnel.leave();
+                }
+                return Poll::Ready(());
+            }
+            // An error ends it as well as an end does.
+            if tunnel.poll(context).is_pending() {
+                return Poll::Pending;
+            }
+        }
+        // Both sides are closed now.
+        self.0 = None;
+        Poll::Ready(())
     }
 }
 

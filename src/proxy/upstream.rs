@@ -18,16 +18,19 @@ pub(super) struct Upstream {
     /// What has come and is not used yet; nothing while the connection is idle.
     pub(super) input: Buffer,
     idle_limit: Duration,
+    /// How often the upstream had begun to stop when it was opened.
+    pub(super) departures: usize,
 }
 
 impl Upstream {
-    pub(super) async fn connect(address: SocketAddr) -> io::Result<Upstream> {
+    pub(super) async fn connect(address: SocketAddr, departures: usize) -> io::Result<Upstream> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
         Ok(Upstream {
             stream,
             input: Buffer::default(),
             idle_limit: LONGEST_IDLE,
+            departures,
         })
     }
 
@@ -85,7 +88,9 @@ mod tests {
             (Peer::LeavesUnread, false),
         ] {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-            let mut upstream = Upstream::connect(listener.local_addr().unwrap()).await.unwrap();
+            let mut upstream = Upstream::connect(listener.local_addr().unwrap(), 0)
+                .await
+                .unwrap();
             let (mut other, _) = listener.accept().await.unwrap();
             if peer == Peer::ClosesBefore {
                 drop(other);

@@ -1,7 +1,6 @@
 //! A client's connection: its socket, what has come from it and what is to go to it.
 
 use std::io;
-use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -10,8 +9,9 @@ use tokio::net::TcpStream;
 
 use super::buffer::Buffer;
 use super::exchange::Failure;
+use super::handed::Stage;
 use super::request::Request;
-use super::slot::Slot;
+use super::slots::Listed;
 
 /// How long a client may take to read the last answer and leave.
 const LINGER: Duration = Duration::from_secs(1);
@@ -25,13 +25,13 @@ pub(super) struct Wire {
     pub(super) input: Buffer,
     pub(super) output: Buffer,
     /// What is told of the connection.
-    pub(super) slot: Rc<Slot>,
+    pub(super) slot: Listed,
     /// The client has sent its FIN and still wants its answer.
     half_closed: bool,
 }
 
 impl Wire {
-    pub(super) fn new(stream: TcpStream, slot: Rc<Slot>) -> Wire {
+    pub(super) fn new(stream: TcpStream, slot: Listed) -> Wire {
         Wire {
             stream,
             input: Buffer::default(),
@@ -104,6 +104,12 @@ impl Wire {
         });
         // Whoever stays longer has had its chance.
         let _ = tokio::time::timeout(LINGER, leaving).await;
+    }
+
+    /// Leaves for another proxy, in a stage that is made of what has come and is not used yet.
+    pub(super) fn leave(self, stage: impl FnOnce(Vec<u8>) -> Stage) {
+        let stage = stage(self.input.unread().to_vec());
+        self.slot.give_up(stage, self.stream, None);
     }
 
     /// Closes so that the client cannot take it for a proper end.

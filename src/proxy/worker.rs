@@ -1,7 +1,7 @@
 //! A worker thread: a single-threaded runtime that serves its share of the client connections and follows one route
 //! at a time. Everything a request touches here belongs to this thread alone.
 
-use std::cell::RefCell;
+use std::cell::{Ref, RefCell};
 use std::net::{SocketAddr, TcpStream};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
@@ -12,11 +12,13 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::LocalSet;
 
 use super::adoption::{self, Adopted};
+use super::alarm::Alarm;
 use super::departure::Departure;
 use super::handed::{Handed, HeldRequest, Resting};
 use super::hold::Holds;
 use super::route::Route;
-use super::slot::{OpenConnection, Slot, Slots};
+use super::slot::{OpenConnection, Slot};
+use super::slots::Slots;
 use super::target::Target;
 use super::{Settings, client};
 
@@ -99,7 +101,8 @@ impl Worker {
                 others: RefCell::default(),
                 slots: Rc::default(),
             });
-            while let Some(command) = commands.recv().await {
+            let mut alarm = Alarm::default();
+            while let Some(command) = alarm.next_command(&mut commands, &worker).await {
                 match command {
                     Command::Serve(arrival) => {
                         let slot = Slot::new(arrival.peer);
@@ -131,8 +134,9 @@ impl Worker {
     /// Serves a client connection, which is told of in this slot.
     pub(super) fn serve(self: &Rc<Self>, arrival: Arrival, slot: &Rc<Slot>) {
         let listed = Slots::add(&self.slots, slot);
-        let serving = client::serve(Rc::clone(self), arrival, listed);
-        slot.served_by(tokio::task::spawn_local(serving).abort_handle());
+        if let Some(serving) = client::serve(Rc::clone(self), arrival, listed) {
+            slot.served_by(tokio::task::spawn_local(serving).abort_handle());
+        }
     }
 
     pub(super) fn slots(&self) -> &Rc<Slots> {
@@ -144,8 +148,8 @@ impl Worker {
         self.slots.departure()
     }
 
-    pub(super) fn settings(&self) -> Arc<Settings> {
-        Arc::clone(&self.settings.borrow())
+    pub(super) fn settings(&self) -> Ref<'_, Settings> {
+        Ref::map(self.settings.borrow(), |settings| &**settings)
     }
 
     pub(super) fn holds(&self) -> &Arc<Holds> {
@@ -169,14 +173,16 @@ impl Worker {
         if let Some(known) = others.iter().filter_map(Weak::upgrade).find(is_wanted) {
             return known;
         }
-        let target = Target::new(route);
+        let target = Target::new(route, &self.slots);
         target.retire();
         others.push(Rc::downgrade(&target));
         target
     }
 
     fn follow(&self, route: Option<Route>) {
-        let old = self.target.replace(route.map(Target::new));
+        let old = self
+            .target
+            .replace(route.map(|route| Target::new(route, &self.slots)));
         if let Some(old) = old {
             old.retire();
         }

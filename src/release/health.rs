@@ -20,6 +20,9 @@ use crate::error::plain;
 /// The pause after the first probe; it doubles with each, up to the configured interval.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 
+/// How often is looked, between two probes, whether somebody has begun to listen.
+const LOOK: Duration = Duration::from_millis(5);
+
 /// Whom to ask.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Target {
@@ -164,7 +167,7 @@ pub async fn wait_until_healthy(
 /// `next`: an app is in service as soon as it can be, however long it took to start.
 async fn first_answer(target: &Target, health: &Health, next: Instant, deadline: Instant) -> Option<Answer> {
     loop {
-        let look = Instant::now() + FIRST_PAUSE;
+        let look = Instant::now() + LOOK;
         if look >= next {
             return None;
         }

@@ -381,18 +381,20 @@ impl Release {
         self.apply(Input::ProcessesStopped);
     }
 
-    /// Tells the proxy when the web process will not come back, so that nobody waits for it in vain.
+    /// Tells the proxy when the web process begins to stop, so that it gets no further requests over connections it
+    /// has open; and when it will not come back, so that nobody waits for it in vain.
     fn watch_proxied(&self) {
         let proxied = self.proxied.clone();
         let connections = self.route.connections().clone();
         let follow = async move {
-            let mut failed = false;
+            let mut last = Condition::Stopped;
             loop {
-                proxied
-                    .wait_for(|status| (status.condition == Condition::Failed) != failed)
-                    .await;
-                failed = !failed;
-                connections.set_failed(failed);
+                let status = proxied.wait_for(|status| status.condition != last).await;
+                last = status.condition;
+                if last == Condition::Stopping {
+                    connections.leave_idle();
+                }
+                connections.set_failed(last == Condition::Failed);
             }
         };
         let mut phase = self.phase.subscribe();

@@ -1,7 +1,7 @@
 //! `ensure-daemon` and `deploy --ensure-daemon`: a daemon that is on its own, and started once.
 
 use std::io::{BufRead, BufReader, Write};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -347,4 +347,35 @@ fn options_of_a_start_need_to_be_asked_for() {
         .output();
     let output = output.expect("it is run");
     fails(&output, 2, &["--ensure-daemon"]);
+}
+
+#[test]
+fn an_upgrade_takes_a_copy_of_its_own_too() {
+    let place = Setup::with_web().detached();
+    let older = place.folder().join("older");
+    let mut program = std::fs::read(env!("CARGO_BIN_EXE_rollbridge")).expect("it is there");
+    // What stands behind its end matters to nobody but its digest.
+    program.extend_from_slice(b"older");
+    std::fs::write(&older, program).expect("the folder is ours");
+    std::fs::set_permissions(&older, std::fs::Permissions::from_mode(0o755)).expect("it is ours");
+    let mut ensuring = place.command_of(Command::new(&older), &["ensure-daemon"]);
+    ensuring.args(["--daemon-log-path".into(), place.log_path()]);
+    ensuring.args(["--daemon-pid-path".into(), place.pid_path()]);
+    ensuring.args(["--daemon-runtime-path".into(), place.runtime_path()]);
+    assert!(ensuring.output().expect("it is run").status.success());
+    let before = place.status()["daemonRuntime"].clone();
+    deploy(&place, "v1");
+    std::fs::remove_file(&older).expect("it is ours");
+
+    let upgraded = place.command(&["upgrade"]).output().expect("it is run");
+    assert!(upgraded.status.success(), "{upgraded:?}");
+    let after = place.status()["daemonRuntime"].clone();
+    assert_ne!(after["digest"], before["digest"]);
+    let path = Path::new(after["path"].as_str().expect("a path"));
+    let real = std::fs::canonicalize(place.runtime_path()).expect("it was made");
+    assert!(path.starts_with(real) && path.exists(), "{after}");
+    assert_eq!(place.status()["activeReleaseId"], "v1");
+    let output = std::fs::read_link(format!("/proc/{}/fd/1", engine(&place))).expect("it lives");
+    assert_eq!(output, place.log_path(), "the log goes where it went");
+    wait_until("and tells of it", || place.log().contains("daemon upgraded"));
 }

@@ -11,6 +11,7 @@ mod draining;
 mod engine;
 mod environment;
 mod failing;
+mod graceful_restart;
 mod load;
 mod log_file;
 mod logging;

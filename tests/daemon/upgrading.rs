@@ -7,7 +7,9 @@ use std::process::Command;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-use crate::support::{Daemon, Process, Setup, Traffic, is_alive, send, wait_for, wait_until};
+use crate::support::{
+    Daemon, Process, Setup, Traffic, VERSION_BEFORE, is_alive, program_before, send, wait_for, wait_until,
+};
 
 const UPGRADES: usize = 20;
 const REQUESTERS: usize = 16;
@@ -175,7 +177,8 @@ fn a_drain_goes_on_in_the_next_engine() {
     daemon.deploy("v2").succeeds();
     assert_eq!(daemon.state("v1"), "draining");
     let connections = daemon.ask(json!({ "command": "connections" })).succeeds();
-    let number = connections["connections"][0]["id"].clone();
+    let number = connections["connections"][0]["number"].clone();
+    assert!(number.is_u64(), "{connections}");
     upgrade(&daemon);
     assert!(tunnel.echoes("still here"));
     assert_eq!(daemon.state("v1"), "draining");
@@ -183,7 +186,7 @@ fn a_drain_goes_on_in_the_next_engine() {
         daemon.release("v1")["connections"]["websocket"] == 1
     });
     let connections = daemon.ask(json!({ "command": "connections" })).succeeds();
-    assert_eq!(connections["connections"][0]["id"], number, "{connections}");
+    assert_eq!(connections["connections"][0]["number"], number, "{connections}");
     assert_eq!(connections["connections"][0]["path"], "/echo");
     drop(tunnel);
     daemon.wait_for_state("v1", "stopped");
@@ -474,4 +477,39 @@ fn what_the_daemon_is_called_stays() {
     let environment = std::fs::read(format!("/proc/{}/environ", engine(&daemon))).expect("it lives");
     let text = String::from_utf8_lossy(&environment);
     assert!(!text.contains("ROLLBRIDGE_KEEPER"), "{text}");
+}
+
+#[test]
+fn from_the_commit_before_to_this_one_and_back() {
+    let before = program_before();
+    let daemon = Setup::with_web()
+        .process(Process::companion("worker"))
+        .process(Process::service("broker"))
+        .started_by(before)
+        .start();
+    daemon.deploy("v1").succeeds();
+    let pids = running(&daemon);
+    let traffic = Traffic::start(daemon.proxy_address(), 8, 8);
+    wait_until("the tunnels are open", || traffic.tunnels() == 8);
+    assert_eq!(daemon.status()["version"], VERSION_BEFORE);
+    let mut versions = [VERSION_BEFORE, env!("CARGO_PKG_VERSION")];
+    for program in [program(), &before.display().to_string(), program()] {
+        let requests = traffic.requests();
+        let answer = daemon.ask(json!({ "command": "upgrade", "binary": program }));
+        let answer = answer.succeeds();
+        assert_eq!([&answer["previousVersion"], &answer["version"]], versions);
+        assert_eq!(daemon.status()["version"], versions[1]);
+        let keeper = std::fs::read_link(format!("/proc/{}/exe", daemon.pid()));
+        assert_eq!(
+            keeper.expect("it lives"),
+            Path::new(program),
+            "the keeper is of that program too"
+        );
+        wait_until("traffic flows", || traffic.requests() > requests + 16);
+        versions.reverse();
+    }
+    traffic.ends_without_a_failure();
+    assert_eq!(running(&daemon), pids, "every process keeps its pid");
+    daemon.signal(Signal::SIGTERM);
+    daemon.ends_clean();
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
 
 use rollbridge::proxy::{Connections, Cut, OpenTunnel, Phase, Stage as Reached};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::sleep;
@@ -89,7 +89,7 @@ async fn what_nobody_has_read_yet_arrives_with_the_end_behind_it() {
     let mut state = only_tunnel(&pair).await;
     // To and fro, until both directions are stuck in the proxy.
     while state.up.pending.is_empty() || state.down.pending.is_empty() {
-        sleep(Duration::from_millis(1)).await;
+        sleep(Duration::from_millis(20)).await;
         pair.hand_back().await;
         state = only_tunnel(&pair).await;
     }
@@ -105,7 +105,8 @@ async fn write_numbers(mut to: OwnedWriteHalf, enough: Arc<AtomicBool>) -> (Owne
     let mut next = 0;
     while !enough.load(SeqCst) {
         let numbers: Vec<u8> = (next..next + 25_000).flat_map(u32::to_be_bytes).collect();
-        within(to.write_all(&numbers)).await.unwrap();
+        // For as long as nobody reads it waits.
+        to.write_all(&numbers).await.unwrap();
         next += 25_000;
     }
     within(to.shutdown()).await.unwrap();
@@ -113,14 +114,23 @@ async fn write_numbers(mut to: OwnedWriteHalf, enough: Arc<AtomicBool>) -> (Owne
 }
 
 /// Reads rising numbers up to the FIN, and says how many.
-async fn read_numbers(from: OwnedReadHalf) -> u32 {
-    let mut from = BufReader::with_capacity(64 * 1024, from);
-    let mut next = 0;
-    while !within(from.fill_buf()).await.unwrap().is_empty() {
-        assert_eq!(within(from.read_u32()).await.unwrap(), next);
-        next += 1;
+async fn read_numbers(mut from: OwnedReadHalf) -> u32 {
+    let mut numbers = (0..).flat_map(u32::to_be_bytes);
+    let mut piece = vec![0; 64 * 1024];
+    let mut bytes = 0;
+    loop {
+        let length = within(from.read(&mut piece)).await.unwrap();
+        if length == 0 {
+            break;
+        }
+        assert!(
+            piece[..length]
+                .iter()
+                .eq(numbers.by_ref().take(length).collect::<Vec<u8>>().iter())
+        );
+        bytes += length;
     }
-    next
+    u32::try_from(bytes / 4).unwrap()
 }
 
 #[tokio::test]

@@ -113,6 +113,23 @@ async fn a_client_that_sends_a_byte_now_and_then_is_given_up() {
 }
 
 #[tokio::test]
+async fn empty_lines_are_no_request_for_ever() {
+    let stage = Stage::with(|settings| settings.head_timeout = Duration::from_millis(400));
+    let mut client = stage.client().await;
+    let mut bytes = "\r\n".bytes().cycle();
+    within(async {
+        loop {
+            client.try_send([bytes.next().unwrap()]).await;
+            let pause = Duration::from_millis(40);
+            if tokio::time::timeout(pause, client.end()).await.is_ok() {
+                break;
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn heads_are_bounded() {
     let (stage, upstream) = Stage::with_upstream().await;
     let many = "X-Field: 1\r\n".repeat(129);

@@ -28,6 +28,8 @@ class Trial {
   #background = []
   /** What the last run printed. */
   #output = ""
+  /** Whether a daemon may run that is no child of ours. */
+  #mayHaveDetached = false
   /** Whether the last run was left out, because a program is not there. */
   #skipped = false
 
@@ -53,6 +55,8 @@ class Trial {
     fs.writeFileSync(path.join(bin, "npx"), '#!/bin/sh\nprogram=$1\nshift\nexec "$program" "$@"\n', {mode: 0o755})
     /** @type {NodeJS.ProcessEnv} */
     this.env = {...process.env, PATH: [bin, path.dirname(process.execPath), process.env.PATH].join(path.delimiter), NO_COLOR: "1"}
+    // Where a daemon in the background keeps its copy of the program.
+    this.env.XDG_STATE_HOME = path.join(folder, "state")
   }
 
   /**
@@ -100,6 +104,7 @@ class Trial {
     if (marks.has("background")) return this.start(this.adapted(text), marks.get("ready"))
     if (marks.has("output")) return this.#skipped || this.compare(text)
     if (!marks.has("run")) return undefined
+    if (text.includes("ensure-daemon")) this.#mayHaveDetached = true
     const tool = marks.get("needs")
     this.#skipped = tool !== undefined && !this.hasTool(tool)
     if (this.#skipped) return undefined
@@ -182,6 +187,7 @@ class Trial {
 
   /** Ends what still runs. A page that shut its daemon down has seen it exit with 0. */
   async end() {
+    if (this.#mayHaveDetached) await this.run(["rollbridge", "shutdown"])
     for (const {child, ended, output} of this.#background) {
       const how = await Promise.race([ended, new Promise((resolve) => setTimeout(resolve, 2000, undefined))])
       if (how === undefined) {

@@ -5,9 +5,10 @@ use crate::host::{Role, SpawnSpec};
 use crate::keeper::message::{Inbox, ToEngine, append};
 use std::collections::VecDeque;
 use std::io::{Read, Write};
+use std::os::fd::AsFd;
 
-/// Engines of a test, one after the other.
-struct Engines(VecDeque<UnixStream>);
+/// Engines of a test, one after the other, and one of another program.
+struct Engines(VecDeque<UnixStream>, Option<UnixStream>);
 
 impl Attendance for Engines {
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {
@@ -30,6 +31,14 @@ impl Attendance for Engines {
 
     fn engine_is_refused(&mut self, _: io::Error) -> Next {
         Next::End
+    }
+
+    fn start_successor(&mut self, _: OwnedFd) -> io::Result<UnixStream> {
+        self.1.take().ok_or(io::ErrorKind::PermissionDenied.into())
+    }
+
+    fn end_successor(&mut self) -> String {
+        "it ended".to_owned()
     }
 }
 
@@ -74,7 +83,7 @@ fn keeper_of<const COUNT: usize>() -> ([Engine; COUNT], std::thread::JoinHandle<
         theirs.push_back(other);
         Engine(ours, Inbox::default())
     });
-    let keeper = std::thread::spawn(move || Keeper::new().run(&mut Engines(theirs)));
+    let keeper = std::thread::spawn(move || Keeper::new().run(&mut Engines(theirs, None)));
     (engines, keeper)
 }
 
@@ -158,4 +167,97 @@ fn who_stops_in_the_middle_of_a_message_has_said_what_came_before() {
     // A length that nothing has is the end of this engine, not of the keeper's order.
     second.write(&u32::MAX.to_le_bytes());
     keeper.join().expect("it stops what it kept, and ends");
+}
+
+/// What comes of an upgrade whose successor does this.
+fn upgrade(successor: impl FnOnce(Engine)) -> (Engine, ToEngine, std::thread::JoinHandle<()>) {
+    let pair = || UnixStream::pair().expect("a pair of sockets");
+    let ((ours, theirs), (new, its)) = (pair(), pair());
+    for socket in [&ours, &new] {
+        let limit = Some(Duration::from_secs(30));
+        socket.set_read_timeout(limit).expect("a time limit");
+    }
+    let mut engines = Engines(VecDeque::from([theirs]), Some(its));
+    let keeper = std::thread::spawn(move || Keeper::new().run(&mut engines));
+    let mut engine = Engine(ours, Inbox::default());
+    engine.hear(|message| matches!(message, ToEngine::Restored { .. }));
+    engine.say(&ToKeeper::Ready {});
+    engine.say(&ToKeeper::Note {
+        notes: vec![("a".to_owned(), Some("1".to_owned()))],
+    });
+    let mut frame = Vec::new();
+    append(&ToKeeper::Upgrade {}, &mut frame);
+    let program = std::fs::File::open("/dev/null").expect("it is there");
+    crate::keeper::descriptors::send(engine.0.as_fd(), &frame, program.as_fd()).expect("the keeper lives");
+    successor(Engine(new, Inbox::default()));
+    let is_answer = |message: &ToEngine| {
+        matches!(
+            message,
+            ToEngine::SuccessorReady { .. } | ToEngine::SuccessorFailed { .. }
+        )
+    };
+    let answer = engine.hear(is_answer).pop().expect("an answer");
+    (engine, answer, keeper)
+}
+
+#[test]
+fn a_successor_reads_the_notes_and_says_that_it_understands_them() {
+    let (mut engine, answer, keeper) = upgrade(|mut successor| {
+        let told = successor.hear(|message| matches!(message, ToEngine::Rehearsed {}));
+        assert!(
+            told.iter()
+                .any(|message| matches!(message, ToEngine::Noted { key, .. } if key == "a"))
+        );
+        successor.say(&ToKeeper::Hello { version: VERSION });
+        successor.say(&ToKeeper::Prepared {
+            version: "9.8.7".to_owned(),
+            holdings: crate::keeper::replacement::FORMAT,
+        });
+        // It is dropped here: too late for the answer, and the engine that retires is told.
+    });
+    assert!(
+        matches!(&answer, ToEngine::SuccessorReady { version } if version == "9.8.7"),
+        "{answer:?}"
+    );
+    engine.hear(|message| matches!(message, ToEngine::SuccessorFailed { reason } if reason == "it ended"));
+    drop(engine);
+    keeper.join().expect("it ends well");
+}
+
+#[test]
+fn a_successor_that_speaks_otherwise_is_refused_with_the_reason() {
+    type Say = fn(&mut Engine);
+    let table: [(Say, &str); 4] = [
+        (|one| one.say(&ToKeeper::Hello { version: 99 }), "version 99"),
+        (
+            |one| {
+                one.say(&ToKeeper::Prepared {
+                    version: "2.0.0".to_owned(),
+                    holdings: 77,
+                });
+            },
+            "format 77",
+        ),
+        (
+            |one| {
+                one.say(&ToKeeper::Unfit {
+                    reason: "no such note".to_owned(),
+                });
+            },
+            "no such note",
+        ),
+        (|one| one.write(&u32::MAX.to_le_bytes()), "it ended"),
+    ];
+    for (say, expected) in table {
+        let (engine, answer, keeper) = upgrade(|mut successor| {
+            successor.hear(|message| matches!(message, ToEngine::Rehearsed {}));
+            say(&mut successor);
+        });
+        let ToEngine::SuccessorFailed { reason } = &answer else {
+            panic!("{expected}: {answer:?}");
+        };
+        assert!(reason.contains(expected), "{expected}: {reason}");
+        drop(engine);
+        keeper.join().expect("it ends well");
+    }
 }

@@ -98,7 +98,7 @@ fn no_event_is_missing_in_the_log() {
 
 #[test]
 fn a_pending_restart_comes_in_its_time() {
-    let companion = Process::companion("worker").set("restartDelayMs", 1500);
+    let companion = Process::companion("worker").set("restartDelayMs", 5000);
     let daemon = Setup::with_idle_web().process(companion).start();
     daemon.deploy("v1").succeeds();
     let worker = || daemon.process("v1", "worker");

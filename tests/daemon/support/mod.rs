@@ -1,5 +1,7 @@
 //! The stage of a test: a daemon in a folder of its own, its clients, and a look at what runs.
 
+#[allow(dead_code, reason = "for the tests of upgrades")]
+mod before;
 mod client;
 mod daemon;
 #[allow(dead_code, reason = "for the tests of the command line")]
@@ -15,6 +17,8 @@ mod story;
 mod traffic;
 mod wire;
 
+#[allow(unused_imports, reason = "for the tests of upgrades")]
+pub use before::{VERSION_BEFORE, program_before};
 pub use client::Client;
 pub use daemon::Daemon;
 #[allow(unused_imports, reason = "for the tests of the command line")]
