@@ -24,8 +24,8 @@ use crate::control::client::Client;
 use crate::control::server::{Existing, Server};
 use crate::control::socket::is_live;
 use crate::daemon::{
-    ConfigSource, Engine, ResumeError, ResumeFile, Retired, Start, listen, note_event, noted_config,
-    noted_events, rehearse,
+    ConfigSource, Engine, ResumeError, ResumeFile, Retired, Start, SuccessionError, listen, note_event,
+    noted_config, noted_events, rehearse,
 };
 use crate::error::{ErrorCode, plain};
 use crate::events::{Event, EventLog};
@@ -255,7 +255,10 @@ async fn serve(
     }
     let has_taken_over = taking_over.is_some();
     let control = match taking_over {
-        Some(owner) => Some(take_place(&engine, owner).await?),
+        Some(owner) => match take_place(&engine, owner).await? {
+            Some(control) => Some(control),
+            None => return end(&host, &keeper_lost).await,
+        },
         None => control,
     };
     let server = match Server::bind(&engine, control) {
@@ -313,14 +316,17 @@ fn find_listener(passed: &mut PassedSockets, config: &Config) -> Result<TcpListe
     }
 }
 
-/// The last step into another daemon's place. Where it fails, that one goes on.
-async fn take_place(engine: &Engine, owner: TakingOver) -> Result<Existing, Failure> {
+/// The last step into another daemon's place. Where it fails, that one goes on; none where somebody ended this one meanwhile.
+async fn take_place(engine: &Engine, owner: TakingOver) -> Result<Option<Existing>, Failure> {
     if let Err(error) = engine.take_place().await {
         engine.shutdown().await;
-        return Err(Failure::new(ErrorCode::UpgradeFailed, error.to_string()));
+        return match error {
+            SuccessionError::Ended => Ok(None),
+            error => Err(Failure::new(ErrorCode::UpgradeFailed, error.to_string())),
+        };
     }
     drop(owner.asked);
-    Ok(Existing::Held(owner.control))
+    Ok(Some(Existing::Held(owner.control)))
 }
 
 /// The last word to the keeper, unless that is what has ended.

@@ -125,12 +125,13 @@ impl Server {
         }
         // Nobody new from here on, also not in the queue of the handle that the keeper holds; those who are connected may
         // watch the end.
-        if !self.is_passed && !has_left {
+        // Asked for once more: the engine after one that has left may never have come to hear of it.
+        if !self.is_passed && !engine.has_left() {
             let _ = shutdown(self.listener.as_raw_fd(), Shutdown::Both);
         }
         drop(self.listener);
         engine.shutdown().await;
-        if !has_left {
+        if !engine.has_left() {
             self.socket.remove();
         }
         socket_gone.send_replace(true);

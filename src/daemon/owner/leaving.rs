@@ -23,6 +23,9 @@ use crate::release::{Release, stop_all};
 /// The key of the note of what has been stopped for a successor.
 const KEY: &str = "leaving";
 
+/// What has the turn meanwhile.
+const TURN: &str = "the way of another daemon into this one's place";
+
 /// How often is looked whether a successor that failed is gone.
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -64,6 +67,14 @@ pub struct Leaving {
     turn: Held,
 }
 
+/// Whether the next engine can read what has been stopped for a successor.
+///
+/// # Errors
+/// When it cannot.
+pub(in crate::daemon) fn check_note(estate: &Estate) -> Result<(), Unreadable> {
+    estate.find::<LeavingNote>(KEY).map(drop)
+}
+
 impl Engine {
     /// The first step of leaving: from here on nothing is deployed. What is passed goes to the successor, if there is one.
     ///
@@ -72,10 +83,7 @@ impl Engine {
     /// This daemon cannot leave now, or not this way; nothing has changed.
     pub fn begin_to_leave(&self, request: RetireRequest) -> Result<(Leaving, Option<Passed>), EngineError> {
         self.refuse_when_closing("let another daemon take its place")?;
-        let turn = self
-            .inner
-            .turn
-            .take("the way of another daemon into this one's place", None);
+        let turn = self.inner.turn.take(TURN, None);
         let turn = turn.map_err(|running| EngineError::DeployInProgress { running })?;
         let mut leaving = Leaving {
             engine: self.clone(),
@@ -128,7 +136,12 @@ impl Engine {
         let stopped = self.processes().into_iter();
         let stopped = stopped.filter(|process| note.stopped.contains(&process.number()));
         let (engine, stopped): (Engine, Vec<ManagedProcess>) = (self.clone(), stopped.collect());
-        tokio::spawn(async move { engine.stay(stopped, note.successor).await });
+        // Nobody else can have it: the engine before had it, and this one has just begun.
+        let turn = self.inner.turn.take(TURN, None);
+        tokio::spawn(async move {
+            engine.stay(stopped, note.successor).await;
+            drop(turn);
+        });
         Ok(())
     }
 
@@ -313,8 +326,7 @@ impl Leaving {
                 return Err(self.stay(stopped));
             }
         }
-        self.leave(way).await;
-        Ok(())
+        self.leave(way).await
     }
 
     /// Waits for a message; false if the successor goes away, or this daemon is to end.
@@ -338,7 +350,14 @@ impl Leaving {
         EngineError::CannotLeave("whoever was to take its place has gone".to_owned())
     }
 
-    async fn leave(self, way: Option<Handover>) {
+    async fn leave(self, way: Option<Handover>) -> Result<(), EngineError> {
+        if let Some(state) = self.engine.inner.state.get() {
+            // Whoever comes after writes a file of its own there, and must not find one of a daemon that lives.
+            state.conclude().await;
+        }
+        if self.engine.is_closing() {
+            return Err(self.stay(Vec::new()));
+        }
         let engine = self.engine;
         engine.inner.left.cancel();
         engine.note_book(&engine.book());
@@ -347,9 +366,6 @@ impl Leaving {
             attestation: self.attestation,
         });
         engine.settled().await;
-        if let Some(state) = engine.inner.state.get() {
-            state.let_go().await;
-        }
         let guests = engine.guests();
         let clients = engine.inner.proxy.hand_over();
         if let Some(way) = &way {
@@ -359,5 +375,6 @@ impl Leaving {
         }
         drop(self.turn);
         tokio::spawn(async move { engine.drain_and_end(clients, way, guests).await });
+        Ok(())
     }
 }

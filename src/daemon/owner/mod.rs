@@ -23,6 +23,7 @@ use thiserror::Error;
 use crate::config::{DeployStrategy, Policy, PortSpec, ProcessDefinition};
 use crate::proxy::HandedState;
 
+pub(super) use leaving::check_note;
 pub use leaving::{Leaving, RetireRequest};
 pub use succeeding::Succession;
 
@@ -65,6 +66,9 @@ pub enum SuccessionError {
     /// Something of its own did not start.
     #[error("{0}; the daemon that was to be succeeded goes on")]
     NotStarted(String),
+    /// Somebody ended this daemon first.
+    #[error("this daemon was told to end; the daemon that was to be succeeded goes on")]
+    Ended,
     /// The system refused.
     #[error("cannot speak to the daemon whose place is to be taken: {0}")]
     Socket(#[from] std::io::Error),

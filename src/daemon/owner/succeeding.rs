@@ -58,13 +58,15 @@ impl Engine {
         let Some(succession) = self.inner.succession.clone() else {
             return Ok(());
         };
-        let FromOwner::Stopped {} = succession.say_and_hear(ToOwner::Stop {}).await? else {
-            return Err(SuccessionError::OwnerGone);
-        };
-        succession.waits.store(false, Ordering::SeqCst);
-        self.start_exclusive()
-            .await
-            .map_err(SuccessionError::NotStarted)?;
+        // A shutdown stops what would be started here, and finds nothing amiss with that.
+        tokio::select! {
+            biased;
+            () = self.closing() => return Err(SuccessionError::Ended),
+            ready = self.make_ready(&succession) => ready?,
+        }
+        if self.is_closing() {
+            return Err(SuccessionError::Ended);
+        }
         let FromOwner::Left { next_connection } = succession.say_and_hear(ToOwner::Done {}).await? else {
             return Err(SuccessionError::OwnerGone);
         };
@@ -73,6 +75,15 @@ impl Engine {
         let engine = self.clone();
         tokio::spawn(async move { engine.take_clients(&succession.way).await });
         Ok(())
+    }
+
+    /// All that comes before the owner may leave.
+    async fn make_ready(&self, succession: &Succession) -> Result<(), SuccessionError> {
+        let FromOwner::Stopped {} = succession.say_and_hear(ToOwner::Stop {}).await? else {
+            return Err(SuccessionError::OwnerGone);
+        };
+        succession.waits.store(false, Ordering::SeqCst);
+        self.start_exclusive().await.map_err(SuccessionError::NotStarted)
     }
 
     /// Until the owner has ended.
