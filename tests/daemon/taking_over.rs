@@ -7,7 +7,7 @@ use std::process::Child;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-use crate::support::{Daemon, Process, Setup, Traffic, is_alive, pid, send, wait_for, wait_until};
+use crate::support::{Daemon, Process, Setup, Traffic, Wire, is_alive, pid, send, wait_for, wait_until};
 
 const ATTESTATION: &str = "sha256:00000000000000000000000000000000000000000000000000000000000000aa";
 
@@ -48,6 +48,14 @@ impl Drop for Second {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+fn engine_of(second: &Second) -> i32 {
+    let children = format!("/proc/{0}/task/{0}/children", second.pid());
+    wait_for("it has an engine", || {
+        let text = std::fs::read_to_string(&children).ok()?;
+        text.split_ascii_whitespace().next()?.parse().ok()
+    })
 }
 
 fn stderr(daemon: &Daemon, id: &str) -> String {
@@ -144,6 +152,53 @@ fn under_load_nothing_is_refused_or_lost_and_nothing_runs_twice() {
     assert_eq!(second.end(), Some(0), "{}", stderr(&daemon, "v2"));
     assert!(!daemon.socket().exists() && !daemon.own_folder().join("state.json").exists());
     daemon.leaves_nothing_running();
+}
+
+/// A client in the middle of a request, and the file that lets it be answered.
+fn in_flight(daemon: &Daemon) -> (Wire, std::path::PathBuf) {
+    let file = daemon.folder().join("answer");
+    let mut slow = daemon.wire();
+    slow.ask(&format!("/until?file={}", file.display()));
+    slow.head();
+    assert_eq!(slow.chunk().as_deref(), Some("begun "));
+    (slow, file)
+}
+
+/// The answer of the first, and then the next one by the second, on the same connection.
+fn comes_over(slow: &mut Wire, file: &std::path::Path) {
+    std::fs::write(file, "").expect("the folder is ours");
+    assert_eq!(slow.chunk().as_deref(), Some("v1"));
+    assert_eq!(slow.chunk().as_deref(), Some(""));
+    assert_eq!(slow.get("/").body, "v2");
+}
+
+#[test]
+fn a_client_of_an_engine_that_has_retired_comes_over_too() {
+    let daemon = setup().start();
+    daemon.deploy("v1").succeeds();
+    let (mut slow, file) = in_flight(&daemon);
+    daemon.ask(json!({ "command": "upgrade" })).succeeds();
+    let second = Second::beside(&daemon, "v2");
+    waits_for_place(&daemon, "v2");
+    comes_over(&mut slow, &file);
+    assert_eq!(daemon.end().code(), Some(0), "{}", daemon.stderr());
+    drop(second);
+}
+
+#[test]
+fn the_next_engine_of_the_second_has_the_clients_that_come_over_later() {
+    let daemon = setup().start();
+    daemon.deploy("v1").succeeds();
+    let (mut slow, file) = in_flight(&daemon);
+    let second = Second::beside(&daemon, "v2");
+    waits_for_place(&daemon, "v2");
+    let engine = engine_of(&second);
+    send(engine, Signal::SIGKILL);
+    wait_until("there is another", || {
+        daemon.events_of("engine restarted").len() == 1
+    });
+    comes_over(&mut slow, &file);
+    assert_eq!(daemon.end().code(), Some(0), "{}", daemon.stderr());
 }
 
 #[test]
@@ -324,11 +379,7 @@ fn nothing_is_deployed_meanwhile_and_either_may_be_killed() {
         match victim {
             "second" => send(second.pid(), Signal::SIGKILL),
             "second's engine" => {
-                let children = format!("/proc/{0}/task/{0}/children", second.pid());
-                let engine = wait_for("it has an engine", || {
-                    let text = std::fs::read_to_string(&children).ok()?;
-                    text.split_ascii_whitespace().next()?.parse().ok()
-                });
+                let engine = engine_of(&second);
                 send(engine, Signal::SIGKILL);
             }
             _ => daemon.kill_engine(),

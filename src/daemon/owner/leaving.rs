@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::UnboundedReceiver;
 
+use super::clients::{Onward, pass_on};
 use super::{FromOwner, Passed, ToOwner, is_exclusive};
 use crate::daemon::turn::Held;
 use crate::daemon::{Engine, EngineError, settings};
@@ -125,7 +126,8 @@ impl Engine {
     /// Goes on where an earlier engine was leaving.
     pub(in crate::daemon) fn go_on_leaving(&self, estate: &Estate) -> Result<(), Unreadable> {
         if self.has_left() {
-            // The connections of the engine before have ended with it.
+            // The connections of the engine before have ended with it, and so has its way to the successor.
+            let _ = self.inner.onward.set(None);
             let (engine, clients) = (self.clone(), self.inner.proxy.hand_over());
             tokio::spawn(async move { engine.drain_and_end(clients, None, Vec::new()).await });
             return Ok(());
@@ -174,12 +176,7 @@ impl Engine {
     }
 
     /// Gives its clients over as they come to rest, and ends when nothing of its releases is needed any more.
-    async fn drain_and_end(
-        &self,
-        clients: UnboundedReceiver<Handed>,
-        way: Option<Handover>,
-        guests: Vec<Guest>,
-    ) {
+    async fn drain_and_end(&self, clients: UnboundedReceiver<Handed>, way: Onward, guests: Vec<Guest>) {
         let releases = {
             let mut book = self.book();
             let active = book.active();
@@ -204,12 +201,7 @@ impl Engine {
 
     /// Upgraded connections stay: their other end is a process of this daemon. Until each has found its new place, and no
     /// request can begin here any more, `guests` see to it that no release is taken for drained.
-    async fn give_clients(
-        self,
-        mut clients: UnboundedReceiver<Handed>,
-        way: Option<Handover>,
-        mut guests: Vec<Guest>,
-    ) {
+    async fn give_clients(self, mut clients: UnboundedReceiver<Handed>, way: Onward, mut guests: Vec<Guest>) {
         let mut tunnels = None;
         let mut have_left = false;
         let mut quiet_looks = 0;
@@ -217,7 +209,7 @@ impl Engine {
             tokio::select! {
                 biased;
                 handed = clients.recv() => match handed {
-                    Some(handed) => self.give(handed, way.as_ref(), &mut tunnels).await,
+                    Some(handed) => self.give(handed, way.as_deref(), &mut tunnels).await,
                     // It must stay so: one that was just on its way to a worker is asked once more.
                     None if quiet_looks >= QUIET_LOOKS => break,
                     None => {
@@ -247,8 +239,8 @@ impl Engine {
     }
 
     async fn give(&self, handed: Handed, way: Option<&Handover>, tunnels: &mut Option<Proxy>) {
-        match (&handed.state.stage, way) {
-            (Stage::Tunnel(tunnel), _) => {
+        match &handed.state.stage {
+            Stage::Tunnel(tunnel) => {
                 let route = self.route(tunnel.route);
                 if tunnels.is_none() {
                     *tunnels = self.proxy_for_tunnels().ok();
@@ -257,12 +249,7 @@ impl Engine {
                     proxy.adopt(handed, route);
                 }
             }
-            (_, Some(way)) => {
-                let Handed { state, client, .. } = handed;
-                // A successor that has ended takes nobody, and its clients see a closed connection.
-                let _ = way.send(&FromOwner::Client { state }, &[client]).await;
-            }
-            (_, None) => {}
+            _ => pass_on(handed, way).await,
         }
     }
 
@@ -373,6 +360,9 @@ impl Leaving {
             // It goes on alone from here, whether it hears this or not.
             let _ = way.send(&FromOwner::Left { next_connection }, &[]).await;
         }
+        let way = way.map(Arc::new);
+        // It is set once: a daemon leaves once.
+        let _ = engine.inner.onward.set(way.clone());
         drop(self.turn);
         tokio::spawn(async move { engine.drain_and_end(clients, way, guests).await });
         Ok(())

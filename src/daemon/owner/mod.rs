@@ -12,6 +12,7 @@
 //! Whoever goes away before the last step leaves everything to the other: the owner starts again what it has stopped, once
 //! the successor is gone with all it had.
 
+mod clients;
 mod leaving;
 mod succeeding;
 
@@ -23,6 +24,8 @@ use thiserror::Error;
 use crate::config::{DeployStrategy, Policy, PortSpec, ProcessDefinition};
 use crate::proxy::HandedState;
 
+pub use clients::OWNER;
+pub(super) use clients::Onward;
 pub(super) use leaving::check_note;
 pub use leaving::{Leaving, RetireRequest};
 pub use succeeding::Succession;

@@ -8,12 +8,12 @@ use super::{FromOwner, SuccessionError, ToOwner, is_exclusive};
 use crate::config::ProcessDefinition;
 use crate::daemon::Engine;
 use crate::keeper::Handover;
-use crate::proxy::{Handed, Proxy};
+use crate::proxy::Proxy;
 
 /// The way of a daemon into another one's place.
 #[derive(Debug)]
 pub struct Succession {
-    way: Handover,
+    pub(super) way: Handover,
     /// The owner still has what there may be only one of.
     waits: AtomicBool,
 }
@@ -84,19 +84,5 @@ impl Engine {
         };
         succession.waits.store(false, Ordering::SeqCst);
         self.start_exclusive().await.map_err(SuccessionError::NotStarted)
-    }
-
-    /// Until the owner has ended.
-    async fn take_clients(&self, way: &Handover) {
-        while let Ok(Some((message, descriptors))) = way.receive::<FromOwner>().await {
-            if let (FromOwner::Client { state }, Some(client)) = (message, descriptors.into_iter().next()) {
-                let handed = Handed {
-                    state,
-                    client,
-                    upstream: None,
-                };
-                self.inner.proxy.adopt(handed, None);
-            }
-        }
     }
 }
