@@ -139,6 +139,8 @@ struct Inner {
     control_listener: OnceLock<OwnedFd>,
     /// Cancelled when this daemon has left its place to another.
     left: CancellationToken,
+    /// Cancelled when that one has the sockets: where nobody takes the place they stay here until the end.
+    succeeded: CancellationToken,
     /// Where clients go from then on that come over from elsewhere.
     onward: OnceLock<Onward>,
     /// The copy of the program that this process runs from.
@@ -292,6 +294,7 @@ impl Engine {
             proxy_listener,
             control_listener: OnceLock::new(),
             left,
+            succeeded: CancellationToken::new(),
             onward: OnceLock::new(),
             runtime: RuntimeCopy::of_this_program(),
             closing: CancellationToken::new(),
@@ -365,8 +368,11 @@ impl Engine {
         if self.is_closing() {
             return "shutting down".to_owned();
         }
-        if self.has_left() {
+        if self.is_succeeded() {
             return "another daemon has taken its place; draining".to_owned();
+        }
+        if self.has_left() {
+            return "told to leave, and nobody takes its place; draining".to_owned();
         }
         let serving = match &self.book().active {
             Some(active) => format!("release {} is active on {address}", active.id),

@@ -407,10 +407,11 @@ fn a_daemon_that_is_told_to_leave_drains_and_ends() {
     let answer = daemon.ask(json!({ "command": "retire-owner", "attestation": ATTESTATION }));
     assert_eq!(answer.succeeds()["message"], "owner retired");
     assert!(tunnel.echoes("still there"));
-    drop(tunnel);
-    assert_eq!(daemon.end().code(), Some(0), "{}", daemon.stderr());
-    daemon.leaves_nothing_running();
-    assert_eq!(state_of(&daemon), None);
+    assert_eq!(daemon.get("/").status, 503, "nobody is left waiting");
+    daemon.deploy("v2").fails_with("shutting_down");
+    send(daemon.engine().expect("it drains"), Signal::SIGKILL);
+    assert!(tunnel.is_cut());
+    daemon.ends_clean();
 }
 
 #[test]

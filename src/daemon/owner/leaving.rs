@@ -113,26 +113,41 @@ impl Engine {
         Ok((leaving, Some(passed)))
     }
 
-    /// Whether this daemon has left its place to another: it only drains, and takes no clients any more.
+    /// Whether this daemon has left its place, to another or to nobody: it only drains.
     pub fn has_left(&self) -> bool {
         self.inner.left.is_cancelled()
     }
 
-    /// Waits until it has.
-    pub async fn left(&self) {
-        self.inner.left.cancelled().await;
+    /// Whether another daemon has its sockets.
+    pub fn is_succeeded(&self) -> bool {
+        self.inner.succeeded.is_cancelled()
+    }
+
+    /// Waits until one has.
+    pub async fn succeeded(&self) {
+        self.inner.succeeded.cancelled().await;
     }
 
     /// Goes on where an earlier engine was leaving.
     pub(in crate::daemon) fn go_on_leaving(&self, estate: &Estate) -> Result<(), Unreadable> {
+        let note = estate.find::<LeavingNote>(KEY)?;
+        if self.has_left() && note.is_some() {
+            let engine = self.clone();
+            tokio::spawn(async move {
+                engine.inner.proxy.take_back().await;
+                engine.drain_and_end(None, None, Vec::new()).await;
+            });
+            return Ok(());
+        }
         if self.has_left() {
+            self.inner.succeeded.cancel();
             // The connections of the engine before have ended with it, and so has its way to the successor.
             let _ = self.inner.onward.set(None);
             let (engine, clients) = (self.clone(), self.inner.proxy.hand_over());
-            tokio::spawn(async move { engine.drain_and_end(clients, None, Vec::new()).await });
+            tokio::spawn(async move { engine.drain_and_end(Some(clients), None, Vec::new()).await });
             return Ok(());
         }
-        let Some(note) = estate.find::<LeavingNote>(KEY)? else {
+        let Some(note) = note else {
             return Ok(());
         };
         let stopped = self.processes().into_iter();
@@ -176,7 +191,12 @@ impl Engine {
     }
 
     /// Gives its clients over as they come to rest, and ends when nothing of its releases is needed any more.
-    async fn drain_and_end(&self, clients: UnboundedReceiver<Handed>, way: Onward, guests: Vec<Guest>) {
+    async fn drain_and_end(
+        &self,
+        clients: Option<UnboundedReceiver<Handed>>,
+        way: Onward,
+        guests: Vec<Guest>,
+    ) {
         let releases = {
             let mut book = self.book();
             let active = book.active();
@@ -188,12 +208,14 @@ impl Engine {
             }
             self.book().releases.clone()
         };
-        let mut giving = tokio::spawn(self.clone().give_clients(clients, way, guests));
+        let giving = clients.map(|clients| tokio::spawn(self.clone().give_clients(clients, way, guests)));
         for release in &releases {
             release.wait_until_drained().await;
         }
         // What is still here has no request; at the end it is closed.
-        if tokio::time::timeout(LAST_CLIENTS, &mut giving).await.is_err() {
+        if let Some(mut giving) = giving
+            && tokio::time::timeout(LAST_CLIENTS, &mut giving).await.is_err()
+        {
             giving.abort();
         }
         self.shutdown().await;
@@ -347,24 +369,33 @@ impl Leaving {
         }
         let engine = self.engine;
         engine.inner.left.cancel();
-        engine.note_book(&engine.book());
-        engine.inner.host.note(vec![(KEY.to_owned(), None)]);
+        if way.is_some() {
+            engine.inner.succeeded.cancel();
+        }
+        // By a note of what was stopped that stays, a next engine knows that nobody has the sockets.
+        let left = engine.book_note(&engine.book());
+        let no_more = way.is_some().then(|| (KEY.to_owned(), None));
+        let notes = [left].into_iter().chain(no_more).collect();
+        engine.inner.host.note(notes);
         engine.record(Milestone::OwnerLeft {
             attestation: self.attestation,
         });
         engine.settled().await;
+        let Some(way) = way else {
+            engine.inner.proxy.switch(None).await;
+            tokio::spawn(async move { engine.drain_and_end(None, None, Vec::new()).await });
+            return Ok(());
+        };
         let guests = engine.guests();
         let clients = engine.inner.proxy.hand_over();
-        if let Some(way) = &way {
-            let next_connection = Proxy::next_number() + NUMBERS_APART;
-            // It goes on alone from here, whether it hears this or not.
-            let _ = way.send(&FromOwner::Left { next_connection }, &[]).await;
-        }
-        let way = way.map(Arc::new);
+        let next_connection = Proxy::next_number() + NUMBERS_APART;
+        // It goes on alone from here, whether it hears this or not.
+        let _ = way.send(&FromOwner::Left { next_connection }, &[]).await;
+        let way = Some(Arc::new(way));
         // It is set once: a daemon leaves once.
         let _ = engine.inner.onward.set(way.clone());
         drop(self.turn);
-        tokio::spawn(async move { engine.drain_and_end(clients, way, guests).await });
+        tokio::spawn(async move { engine.drain_and_end(Some(clients), way, guests).await });
         Ok(())
     }
 }
