@@ -134,6 +134,7 @@ impl Engine {
         if self.has_left() && note.is_some() {
             let engine = self.clone();
             tokio::spawn(async move {
+                engine.inner.proxy.switch(None).await;
                 engine.inner.proxy.take_back().await;
                 engine.drain_and_end(None, None, Vec::new()).await;
             });
