@@ -24,8 +24,8 @@ use crate::control::client::Client;
 use crate::control::server::{Existing, Server};
 use crate::control::socket::is_live;
 use crate::daemon::{
-    ConfigSource, Engine, ResumeError, ResumeFile, Retired, Start, listen, note_event, noted_config,
-    noted_events, rehearse,
+    ConfigSource, Engine, OWNER, ResumeError, ResumeFile, Retired, Start, SuccessionError, listen,
+    note_event, noted_config, noted_events, rehearse,
 };
 use crate::error::{ErrorCode, plain};
 use crate::events::{Event, EventLog};
@@ -147,6 +147,7 @@ async fn live(file: &ConfigFile, options: &EngineOptions) -> Result<Option<Retir
         handovers: left.take_handovers(),
         bootstrap: options.bootstrap(),
         succession: taking_over.as_ref().map(|owner| owner.succession.clone()),
+        owner: left.listeners.remove(OWNER),
     };
     let outside = Outside {
         log: options.log().map(|file| log.reopening(file)),
@@ -252,7 +253,10 @@ async fn serve(
     }
     let has_taken_over = taking_over.is_some();
     let control = match taking_over {
-        Some(owner) => Some(take_place(&engine, owner).await?),
+        Some(owner) => match take_place(&engine, owner, &host).await? {
+            Some(control) => Some(control),
+            None => return end(&host, &keeper_lost).await,
+        },
         None => control,
     };
     let server = match Server::bind(&engine, control) {
@@ -310,14 +314,25 @@ fn find_listener(passed: &mut PassedSockets, config: &Config) -> Result<TcpListe
     }
 }
 
-/// The last step into another daemon's place. Where it fails, that one goes on.
-async fn take_place(engine: &Engine, owner: TakingOver) -> Result<Existing, Failure> {
+/// The last step into another daemon's place. Where it fails, that one goes on; none where somebody ended this one meanwhile.
+async fn take_place(
+    engine: &Engine,
+    owner: TakingOver,
+    host: &KeeperHost,
+) -> Result<Option<Existing>, Failure> {
     if let Err(error) = engine.take_place().await {
         engine.shutdown().await;
-        return Err(Failure::new(ErrorCode::UpgradeFailed, error.to_string()));
+        return match error {
+            SuccessionError::Ended => Ok(None),
+            error => Err(Failure::new(ErrorCode::UpgradeFailed, error.to_string())),
+        };
+    }
+    // Without it a next engine would only miss the clients that have not come over by then.
+    if let Ok(way) = owner.succession.handle() {
+        host.hold(OWNER, way);
     }
     drop(owner.asked);
-    Ok(Existing::Held(owner.control))
+    Ok(Some(Existing::Held(owner.control)))
 }
 
 /// The last word to the keeper, unless that is what has ended.

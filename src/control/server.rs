@@ -103,15 +103,15 @@ impl Server {
         let (socket_gone, _) = watch::channel(false);
         let mut sessions = JoinSet::new();
         // Another daemon has the socket then; those who are connected may watch the drain.
-        let mut has_left = false;
+        let mut is_succeeded = false;
         loop {
             tokio::select! {
                 // In this order: a socket that an engine before this one has shut down must not be asked for clients.
                 biased;
                 () = engine.retiring() => return take_leave(sessions).await,
                 () = engine.closing() => break,
-                () = engine.left(), if !has_left => has_left = true,
-                accepted = self.listener.accept(), if !has_left => match accepted {
+                () = engine.succeeded(), if !is_succeeded => is_succeeded = true,
+                accepted = self.listener.accept(), if !is_succeeded => match accepted {
                     Ok((stream, _)) => {
                         sessions.spawn(session::serve(stream, engine.clone(), socket_gone.subscribe()));
                     }
@@ -125,12 +125,13 @@ impl Server {
         }
         // Nobody new from here on, also not in the queue of the handle that the keeper holds; those who are connected may
         // watch the end.
-        if !self.is_passed && !has_left {
+        // Asked for once more: the engine after one that has left may never have come to hear of it.
+        if !self.is_passed && !engine.is_succeeded() {
             let _ = shutdown(self.listener.as_raw_fd(), Shutdown::Both);
         }
         drop(self.listener);
         engine.shutdown().await;
-        if !has_left {
+        if !engine.is_succeeded() {
             self.socket.remove();
         }
         socket_gone.send_replace(true);

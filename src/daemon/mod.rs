@@ -57,7 +57,7 @@ pub use follow_logs::{Followed, FollowedLine, LogFollower};
 pub use listening::{ListenError, listen};
 pub use logs::{LogsRequest, ProcessLogs, Since};
 pub use noting::{note_event, noted_config, noted_events};
-pub use owner::{Leaving, Passed, RetireRequest, Succession, SuccessionError};
+pub use owner::{Leaving, OWNER, Passed, RetireRequest, Succession, SuccessionError};
 pub use request::{DeployRequest, RollbackRequest, check_id, pin};
 pub use restart::RestartRequest;
 pub use resume_file::{ResumeFile, ResumeFileError};
@@ -68,6 +68,7 @@ pub use status::Status;
 pub use succeeding::HandedClient;
 pub use upgrade::UpgradeRequest;
 
+use owner::Onward;
 use retiring::Retirement;
 use standing::Standing;
 use state::{Keeping, Record};
@@ -98,6 +99,8 @@ pub struct Start {
     pub bootstrap: Option<Bootstrap>,
     /// The daemon whose place this one is to take. Until then it accepts no clients.
     pub succession: Option<Arc<Succession>>,
+    /// The way to the daemon whose place an engine before this one took, as long as that gives clients over.
+    pub owner: Option<OwnedFd>,
 }
 
 /// The running engine; clones are handles on the same one.
@@ -136,6 +139,10 @@ struct Inner {
     control_listener: OnceLock<OwnedFd>,
     /// Cancelled when this daemon has left its place to another.
     left: CancellationToken,
+    /// Cancelled when that one has the sockets: where nobody takes the place they stay here until the end.
+    succeeded: CancellationToken,
+    /// Where clients go from then on that come over from elsewhere.
+    onward: OnceLock<Onward>,
     /// The copy of the program that this process runs from.
     runtime: Option<RuntimeCopy>,
     /// Cancelled when the shutdown begins.
@@ -225,6 +232,7 @@ impl Engine {
             handovers,
             bootstrap,
             succession,
+            owner,
         } = start;
         let route = book.active().map(|release| release.route().clone());
         let proxy_listener = listener.as_fd().try_clone_to_owned()?;
@@ -286,6 +294,8 @@ impl Engine {
             proxy_listener,
             control_listener: OnceLock::new(),
             left,
+            succeeded: CancellationToken::new(),
+            onward: OnceLock::new(),
             runtime: RuntimeCopy::of_this_program(),
             closing: CancellationToken::new(),
             closed: watch::channel(false).0,
@@ -296,6 +306,7 @@ impl Engine {
         engine.note_book(&engine.book());
         engine.watch_strays();
         engine.succeed(handovers);
+        engine.go_on_with_owner(owner);
         Ok(engine)
     }
 
@@ -357,8 +368,11 @@ impl Engine {
         if self.is_closing() {
             return "shutting down".to_owned();
         }
-        if self.has_left() {
+        if self.is_succeeded() {
             return "another daemon has taken its place; draining".to_owned();
+        }
+        if self.has_left() {
+            return "told to leave, and nobody takes its place; draining".to_owned();
         }
         let serving = match &self.book().active {
             Some(active) => format!("release {} is active on {address}", active.id),

@@ -8,7 +8,7 @@ use thiserror::Error;
 use super::deploy::Interrupted;
 use super::noting::{BOOK_KEY, BookNote, NEXT_CONNECTION_KEY};
 use super::standing::Standing;
-use super::{Book, Engine, Start};
+use super::{Book, Engine, Start, owner};
 use crate::host::{Estate, Heir, ProcessHost, Unreadable};
 use crate::process::ManagedProcess;
 use crate::proxy::Proxy;
@@ -36,6 +36,7 @@ pub fn rehearse(estate: &Estate) -> Result<(), Unreadable> {
     super::noted_events(estate)?;
     ManagedProcess::check_notes(estate)?;
     Interrupted::check_note(estate)?;
+    owner::check_note(estate)?;
     Release::check_notes(estate)
 }
 
@@ -75,6 +76,7 @@ impl Engine {
         // Before anything is taken over: what was taken over must not be let go of again.
         ManagedProcess::check_notes(&estate)?;
         Interrupted::check_note(&estate)?;
+        owner::check_note(&estate)?;
         let releases = Release::resume_all(&mut estate, &surroundings, &releases)?;
         for ReleaseKey { id, instance } in releases.iter().map(|release| release.key()) {
             let newest = instances.entry(id.clone()).or_default();
@@ -114,8 +116,10 @@ impl Engine {
         engine.forget_unclaimed(&estate);
         *engine.recorded() = orphans;
         engine.note_book(&engine.book());
-        engine.go_on(&estate, closing)?;
-        Ok(engine)
+        match engine.go_on(&estate, closing) {
+            Ok(()) => Ok(engine),
+            Err(error) => give_up(error.into()),
+        }
     }
 
     /// Notes and lines of processes that were over.

@@ -136,7 +136,7 @@ impl Engine {
                     };
                     let release = release.and_then(|key| self.book().release(&key));
                     let route = release.map(|release| release.route().clone());
-                    self.inner.proxy.adopt(handed, route);
+                    self.go_on_with_client(handed, route).await;
                 }
                 FromRetired::Open { releases } => {
                     let new = self.guests_of(&releases);

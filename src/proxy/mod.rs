@@ -256,6 +256,11 @@ impl Proxy {
         handed
     }
 
+    /// How many client connections are here, those on their way to a worker included.
+    pub fn clients(&self) -> usize {
+        locked(&self.seats).iter().map(Seat::load).sum()
+    }
+
     /// Whether all that is still here after [`Proxy::hand_over`] are requests in flight, which count as such: nothing new
     /// begins any more.
     pub async fn only_finishes(&self) -> bool {
@@ -265,8 +270,7 @@ impl Proxy {
         let _ = told.await;
         // Each worker answers this after it has heard that it is to give its connections up.
         let open = self.connections().await;
-        let clients: usize = locked(&self.seats).iter().map(Seat::load).sum();
-        open.len() >= clients && !open.iter().any(|connection| connection.is_upgraded)
+        open.len() >= self.clients() && !open.iter().any(|connection| connection.is_upgraded)
     }
 
     /// Undoes [`Proxy::hand_over`]: what is still here stays, and this proxy accepts again. Returns when that is so; what

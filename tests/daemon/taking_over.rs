@@ -7,7 +7,7 @@ use std::process::Child;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-use crate::support::{Daemon, Process, Setup, Traffic, is_alive, pid, send, wait_for, wait_until};
+use crate::support::{Daemon, Process, Setup, Traffic, Wire, is_alive, pid, send, wait_for, wait_until};
 
 const ATTESTATION: &str = "sha256:00000000000000000000000000000000000000000000000000000000000000aa";
 
@@ -50,15 +50,23 @@ impl Drop for Second {
     }
 }
 
+fn engine_of(second: &Second) -> i32 {
+    let children = format!("/proc/{0}/task/{0}/children", second.pid());
+    wait_for("it has an engine", || {
+        let text = std::fs::read_to_string(&children).ok()?;
+        text.split_ascii_whitespace().next()?.parse().ok()
+    })
+}
+
 fn stderr(daemon: &Daemon, id: &str) -> String {
     std::fs::read_to_string(daemon.folder().join(format!("stderr-{id}"))).unwrap_or_default()
 }
 
-/// A process that never runs twice, or says so.
+/// A process that never runs twice, or says so. It does not end as long as there is a file `stay`.
 fn exclusive(process: Process, name: &str) -> Process {
     // The trap first: it may be told to end before it has done anything.
     process.running(&format!(
-        "trap 'rmdir ../{name}-lock; exit' TERM; mkdir ../{name}-lock || touch ../doubled; while :; do sleep 0.01; done"
+        "trap 'while [ -e stay ]; do sleep 0.01; done; rmdir ../{name}-lock; exit' TERM; mkdir ../{name}-lock || touch ../doubled; while :; do sleep 0.01; done"
     ))
 }
 
@@ -69,6 +77,13 @@ fn setup() -> Setup {
         .process(Process::companion("worker"))
         .process(exclusive(Process::singleton("scheduler"), "scheduler"))
         .process(exclusive(Process::service("broker").set("port", port), "broker"))
+}
+
+/// Whose state the state file tells.
+fn state_of(daemon: &Daemon) -> Option<i32> {
+    let text = std::fs::read_to_string(daemon.own_folder().join("state.json")).ok()?;
+    let state: Value = serde_json::from_str(&text).ok()?;
+    i32::try_from(state["daemon"]["pid"].as_i64()?).ok()
 }
 
 fn doubled(daemon: &Daemon) -> bool {
@@ -108,6 +123,9 @@ fn under_load_nothing_is_refused_or_lost_and_nothing_runs_twice() {
 
     assert!(tunnel.echoes("still there"), "a tunnel stays with the first");
     assert!(is_alive(daemon.pid()));
+    wait_until("the state is the second one's", || {
+        state_of(&daemon) == Some(second.pid())
+    });
     std::fs::write(&file, "").expect("the folder is ours");
     assert_eq!(
         slow.chunk().as_deref(),
@@ -134,6 +152,53 @@ fn under_load_nothing_is_refused_or_lost_and_nothing_runs_twice() {
     assert_eq!(second.end(), Some(0), "{}", stderr(&daemon, "v2"));
     assert!(!daemon.socket().exists() && !daemon.own_folder().join("state.json").exists());
     daemon.leaves_nothing_running();
+}
+
+/// A client in the middle of a request, and the file that lets it be answered.
+fn in_flight(daemon: &Daemon) -> (Wire, std::path::PathBuf) {
+    let file = daemon.folder().join("answer");
+    let mut slow = daemon.wire();
+    slow.ask(&format!("/until?file={}", file.display()));
+    slow.head();
+    assert_eq!(slow.chunk().as_deref(), Some("begun "));
+    (slow, file)
+}
+
+/// The answer of the first, and then the next one by the second, on the same connection.
+fn comes_over(slow: &mut Wire, file: &std::path::Path) {
+    std::fs::write(file, "").expect("the folder is ours");
+    assert_eq!(slow.chunk().as_deref(), Some("v1"));
+    assert_eq!(slow.chunk().as_deref(), Some(""));
+    assert_eq!(slow.get("/").body, "v2");
+}
+
+#[test]
+fn a_client_of_an_engine_that_has_retired_comes_over_too() {
+    let daemon = setup().start();
+    daemon.deploy("v1").succeeds();
+    let (mut slow, file) = in_flight(&daemon);
+    daemon.ask(json!({ "command": "upgrade" })).succeeds();
+    let second = Second::beside(&daemon, "v2");
+    waits_for_place(&daemon, "v2");
+    comes_over(&mut slow, &file);
+    assert_eq!(daemon.end().code(), Some(0), "{}", daemon.stderr());
+    drop(second);
+}
+
+#[test]
+fn the_next_engine_of_the_second_has_the_clients_that_come_over_later() {
+    let daemon = setup().start();
+    daemon.deploy("v1").succeeds();
+    let (mut slow, file) = in_flight(&daemon);
+    let second = Second::beside(&daemon, "v2");
+    waits_for_place(&daemon, "v2");
+    let engine = engine_of(&second);
+    send(engine, Signal::SIGKILL);
+    wait_until("there is another", || {
+        daemon.events_of("engine restarted").len() == 1
+    });
+    comes_over(&mut slow, &file);
+    assert_eq!(daemon.end().code(), Some(0), "{}", daemon.stderr());
 }
 
 #[test]
@@ -221,6 +286,84 @@ fn one_whose_singleton_does_not_start_gives_everything_back() {
     goes_on(&daemon);
 }
 
+/// The first is stopping its singleton for the second, and does not come to an end of it until the file is gone.
+fn beside_one_that_stops_slowly(daemon: &Daemon) -> (Second, std::path::PathBuf) {
+    let stay = daemon.release_folder("v1").join("stay");
+    std::fs::write(&stay, "").expect("the folder is ours");
+    let second = Second::beside(daemon, "v2");
+    wait_until("the first stops its singleton", || {
+        daemon.singleton("scheduler")["state"] == "stopping"
+    });
+    (second, stay)
+}
+
+#[test]
+fn one_that_is_told_to_end_before_it_has_the_place_leaves_it_to_the_first() {
+    let daemon = setup().start();
+    daemon.deploy("v1").succeeds();
+    let (mut second, stay) = beside_one_that_stops_slowly(&daemon);
+    send(second.pid(), Signal::SIGTERM);
+    wait_until("it has begun to end", || {
+        let path = daemon.folder().join("stdout-v2");
+        std::fs::read_to_string(path).is_ok_and(|text| text.contains("shutdown starting"))
+    });
+    std::fs::remove_file(stay).expect("it is there");
+    assert_eq!(second.end(), Some(0), "{}", stderr(&daemon, "v2"));
+    assert_eq!(daemon.events_of("owner stays").len(), 1);
+    goes_on(&daemon);
+}
+
+#[test]
+fn nothing_is_deployed_until_all_of_the_second_is_gone() {
+    let daemon = setup().start();
+    daemon.deploy("v1").succeeds();
+    let (mut second, stay) = beside_one_that_stops_slowly(&daemon);
+    // It cannot end now.
+    send(second.pid(), Signal::SIGSTOP);
+    daemon.kill_engine();
+    std::fs::remove_file(stay).expect("it is there");
+    wait_until("the first is there again", || {
+        daemon.events_of("engine restarted").len() == 1
+    });
+    daemon.deploy("v8").fails_with("deploy_in_progress");
+    send(second.pid(), Signal::SIGCONT);
+    assert_ne!(second.end(), Some(0));
+    goes_on(&daemon);
+}
+
+#[test]
+fn an_engine_that_is_killed_at_its_very_end_leaves_the_sockets_to_the_second() {
+    let setup = setup();
+    let (from, to) = (setup.spare_port(1), setup.spare_port(2));
+    // There may be one of it in each daemon, so the first one's is there until its shutdown.
+    let cache = Process::service("cache")
+        .set("port", json!({ "from": from.min(to), "to": from.max(to) }))
+        .running("trap 'while [ -e stay ]; do sleep 0.01; done; exit' TERM; while :; do sleep 0.01; done");
+    let daemon = setup.process(cache).start();
+    daemon.deploy("v1").succeeds();
+    let mut tunnel = daemon.wire();
+    tunnel.upgrade();
+    let stay = daemon.release_folder("v1").join("stay");
+    let second = Second::beside(&daemon, "v2");
+    waits_for_place(&daemon, "v2");
+    std::fs::write(&stay, "").expect("the folder is ours");
+    drop(tunnel);
+    let log = || daemon.log().into_iter().map(|event| event["message"].clone());
+    wait_until("the first shuts down", || {
+        log().any(|message| message == "shutdown starting")
+    });
+    let engine = daemon.engine().expect("it still stops");
+    send(engine, Signal::SIGKILL);
+    wait_until("the first is there again", || {
+        log().any(|message| message == "engine restarted")
+    });
+    std::fs::remove_file(stay).expect("it is there");
+    assert_eq!(daemon.end().code(), Some(0), "{}", daemon.stderr());
+    assert_eq!(daemon.status()["activeReleaseId"], "v2");
+    assert_eq!(daemon.get("/").body, "v2");
+    drop(second);
+}
+
 #[test]
 fn nothing_is_deployed_meanwhile_and_either_may_be_killed() {
     let daemon = setup().start();
@@ -236,11 +379,7 @@ fn nothing_is_deployed_meanwhile_and_either_may_be_killed() {
         match victim {
             "second" => send(second.pid(), Signal::SIGKILL),
             "second's engine" => {
-                let children = format!("/proc/{0}/task/{0}/children", second.pid());
-                let engine = wait_for("it has an engine", || {
-                    let text = std::fs::read_to_string(&children).ok()?;
-                    text.split_ascii_whitespace().next()?.parse().ok()
-                });
+                let engine = engine_of(&second);
                 send(engine, Signal::SIGKILL);
             }
             _ => daemon.kill_engine(),
@@ -258,8 +397,9 @@ fn nothing_is_deployed_meanwhile_and_either_may_be_killed() {
 
 #[test]
 fn a_daemon_that_is_told_to_leave_drains_and_ends() {
-    let daemon = setup().start();
+    let daemon = setup().set("statePath", "tmp/state.json").start();
     daemon.deploy("v1").succeeds();
+    wait_until("there is a state", || state_of(&daemon) == Some(daemon.pid()));
     let mut tunnel = daemon.wire();
     tunnel.upgrade();
     let refused = daemon.ask(json!({ "command": "retire-owner", "attestation": "sha256:1" }));
@@ -267,10 +407,11 @@ fn a_daemon_that_is_told_to_leave_drains_and_ends() {
     let answer = daemon.ask(json!({ "command": "retire-owner", "attestation": ATTESTATION }));
     assert_eq!(answer.succeeds()["message"], "owner retired");
     assert!(tunnel.echoes("still there"));
-    assert!(daemon.socket().exists());
-    drop(tunnel);
-    assert_eq!(daemon.end().code(), Some(0), "{}", daemon.stderr());
-    daemon.leaves_nothing_running();
+    assert_eq!(daemon.get("/").status, 503, "nobody is left waiting");
+    daemon.deploy("v2").fails_with("shutting_down");
+    send(daemon.engine().expect("it drains"), Signal::SIGKILL);
+    assert!(tunnel.is_cut());
+    daemon.ends_clean();
 }
 
 #[test]

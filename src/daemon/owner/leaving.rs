@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::UnboundedReceiver;
 
+use super::clients::{Onward, pass_on};
 use super::{FromOwner, Passed, ToOwner, is_exclusive};
 use crate::daemon::turn::Held;
 use crate::daemon::{Engine, EngineError, settings};
@@ -23,8 +24,17 @@ use crate::release::{Release, stop_all};
 /// The key of the note of what has been stopped for a successor.
 const KEY: &str = "leaving";
 
+/// What has the turn meanwhile.
+const TURN: &str = "the way of another daemon into this one's place";
+
 /// How often is looked whether a successor that failed is gone.
 const LOOK: Duration = Duration::from_millis(50);
+
+/// How far the numbers of the successor's connections are from those of this daemon.
+const NUMBERS_APART: u64 = 1000;
+
+/// So many looks in a row that find no client say that none is left.
+const QUIET_LOOKS: u32 = 3;
 
 /// How long the last clients may take to come to rest once no release has a request any more.
 const LAST_CLIENTS: Duration = Duration::from_secs(1);
@@ -58,6 +68,14 @@ pub struct Leaving {
     turn: Held,
 }
 
+/// Whether the next engine can read what has been stopped for a successor.
+///
+/// # Errors
+/// When it cannot.
+pub(in crate::daemon) fn check_note(estate: &Estate) -> Result<(), Unreadable> {
+    estate.find::<LeavingNote>(KEY).map(drop)
+}
+
 impl Engine {
     /// The first step of leaving: from here on nothing is deployed. What is passed goes to the successor, if there is one.
     ///
@@ -66,10 +84,7 @@ impl Engine {
     /// This daemon cannot leave now, or not this way; nothing has changed.
     pub fn begin_to_leave(&self, request: RetireRequest) -> Result<(Leaving, Option<Passed>), EngineError> {
         self.refuse_when_closing("let another daemon take its place")?;
-        let turn = self
-            .inner
-            .turn
-            .take("the way of another daemon into this one's place", None);
+        let turn = self.inner.turn.take(TURN, None);
         let turn = turn.map_err(|running| EngineError::DeployInProgress { running })?;
         let mut leaving = Leaving {
             engine: self.clone(),
@@ -98,31 +113,53 @@ impl Engine {
         Ok((leaving, Some(passed)))
     }
 
-    /// Whether this daemon has left its place to another: it only drains, and takes no clients any more.
+    /// Whether this daemon has left its place, to another or to nobody: it only drains.
     pub fn has_left(&self) -> bool {
         self.inner.left.is_cancelled()
     }
 
-    /// Waits until it has.
-    pub async fn left(&self) {
-        self.inner.left.cancelled().await;
+    /// Whether another daemon has its sockets.
+    pub fn is_succeeded(&self) -> bool {
+        self.inner.succeeded.is_cancelled()
+    }
+
+    /// Waits until one has.
+    pub async fn succeeded(&self) {
+        self.inner.succeeded.cancelled().await;
     }
 
     /// Goes on where an earlier engine was leaving.
     pub(in crate::daemon) fn go_on_leaving(&self, estate: &Estate) -> Result<(), Unreadable> {
-        if self.has_left() {
-            // The connections of the engine before have ended with it.
-            let (engine, clients) = (self.clone(), self.inner.proxy.hand_over());
-            tokio::spawn(async move { engine.drain_and_end(clients, None, Vec::new()).await });
+        let note = estate.find::<LeavingNote>(KEY)?;
+        if self.has_left() && note.is_some() {
+            let engine = self.clone();
+            tokio::spawn(async move {
+                engine.inner.proxy.switch(None).await;
+                engine.inner.proxy.take_back().await;
+                engine.drain_and_end(None, None, Vec::new()).await;
+            });
             return Ok(());
         }
-        let Some(note) = estate.find::<LeavingNote>(KEY)? else {
+        if self.has_left() {
+            self.inner.succeeded.cancel();
+            // The connections of the engine before have ended with it, and so has its way to the successor.
+            let _ = self.inner.onward.set(None);
+            let (engine, clients) = (self.clone(), self.inner.proxy.hand_over());
+            tokio::spawn(async move { engine.drain_and_end(Some(clients), None, Vec::new()).await });
+            return Ok(());
+        }
+        let Some(note) = note else {
             return Ok(());
         };
         let stopped = self.processes().into_iter();
         let stopped = stopped.filter(|process| note.stopped.contains(&process.number()));
         let (engine, stopped): (Engine, Vec<ManagedProcess>) = (self.clone(), stopped.collect());
-        tokio::spawn(async move { engine.stay(stopped, note.successor).await });
+        // Nobody else can have it: the engine before had it, and this one has just begun.
+        let turn = self.inner.turn.take(TURN, None);
+        tokio::spawn(async move {
+            engine.stay(stopped, note.successor).await;
+            drop(turn);
+        });
         Ok(())
     }
 
@@ -157,8 +194,8 @@ impl Engine {
     /// Gives its clients over as they come to rest, and ends when nothing of its releases is needed any more.
     async fn drain_and_end(
         &self,
-        clients: UnboundedReceiver<Handed>,
-        way: Option<Handover>,
+        clients: Option<UnboundedReceiver<Handed>>,
+        way: Onward,
         guests: Vec<Guest>,
     ) {
         let releases = {
@@ -172,12 +209,14 @@ impl Engine {
             }
             self.book().releases.clone()
         };
-        let mut giving = tokio::spawn(self.clone().give_clients(clients, way, guests));
+        let giving = clients.map(|clients| tokio::spawn(self.clone().give_clients(clients, way, guests)));
         for release in &releases {
             release.wait_until_drained().await;
         }
         // What is still here has no request; at the end it is closed.
-        if tokio::time::timeout(LAST_CLIENTS, &mut giving).await.is_err() {
+        if let Some(mut giving) = giving
+            && tokio::time::timeout(LAST_CLIENTS, &mut giving).await.is_err()
+        {
             giving.abort();
         }
         self.shutdown().await;
@@ -185,20 +224,25 @@ impl Engine {
 
     /// Upgraded connections stay: their other end is a process of this daemon. Until each has found its new place, and no
     /// request can begin here any more, `guests` see to it that no release is taken for drained.
-    async fn give_clients(
-        self,
-        mut clients: UnboundedReceiver<Handed>,
-        way: Option<Handover>,
-        mut guests: Vec<Guest>,
-    ) {
+    async fn give_clients(self, mut clients: UnboundedReceiver<Handed>, way: Onward, mut guests: Vec<Guest>) {
         let mut tunnels = None;
         let mut have_left = false;
+        let mut quiet_looks = 0;
         loop {
             tokio::select! {
                 biased;
                 handed = clients.recv() => match handed {
-                    Some(handed) => self.give(handed, way.as_ref(), &mut tunnels).await,
-                    None => break,
+                    Some(handed) => self.give(handed, way.as_deref(), &mut tunnels).await,
+                    // It must stay so: one that was just on its way to a worker is asked once more.
+                    None if quiet_looks >= QUIET_LOOKS => break,
+                    None => {
+                        tokio::time::sleep(LOOK).await;
+                        quiet_looks += 1;
+                        if self.inner.proxy.clients() > 0 {
+                            quiet_looks = 0;
+                            clients = self.inner.proxy.hand_over();
+                        }
+                    }
                 },
                 // Nothing is on its way, at this moment.
                 () = tokio::time::sleep(LOOK), if !guests.is_empty() => {
@@ -218,8 +262,8 @@ impl Engine {
     }
 
     async fn give(&self, handed: Handed, way: Option<&Handover>, tunnels: &mut Option<Proxy>) {
-        match (&handed.state.stage, way) {
-            (Stage::Tunnel(tunnel), _) => {
+        match &handed.state.stage {
+            Stage::Tunnel(tunnel) => {
                 let route = self.route(tunnel.route);
                 if tunnels.is_none() {
                     *tunnels = self.proxy_for_tunnels().ok();
@@ -228,12 +272,7 @@ impl Engine {
                     proxy.adopt(handed, route);
                 }
             }
-            (_, Some(way)) => {
-                let Handed { state, client, .. } = handed;
-                // A successor that has ended takes nobody, and its clients see a closed connection.
-                let _ = way.send(&FromOwner::Client { state }, &[client]).await;
-            }
-            (_, None) => {}
+            _ => pass_on(handed, way).await,
         }
     }
 
@@ -297,8 +336,7 @@ impl Leaving {
                 return Err(self.stay(stopped));
             }
         }
-        self.leave(way).await;
-        Ok(())
+        self.leave(way).await
     }
 
     /// Waits for a message; false if the successor goes away, or this daemon is to end.
@@ -322,25 +360,43 @@ impl Leaving {
         EngineError::CannotLeave("whoever was to take its place has gone".to_owned())
     }
 
-    async fn leave(self, way: Option<Handover>) {
+    async fn leave(self, way: Option<Handover>) -> Result<(), EngineError> {
+        if let Some(state) = self.engine.inner.state.get() {
+            // Whoever comes after writes a file of its own there, and must not find one of a daemon that lives.
+            state.conclude().await;
+        }
+        if self.engine.is_closing() {
+            return Err(self.stay(Vec::new()));
+        }
         let engine = self.engine;
         engine.inner.left.cancel();
-        engine.note_book(&engine.book());
-        engine.inner.host.note(vec![(KEY.to_owned(), None)]);
+        if way.is_some() {
+            engine.inner.succeeded.cancel();
+        }
+        // By a note of what was stopped that stays, a next engine knows that nobody has the sockets.
+        let left = engine.book_note(&engine.book());
+        let no_more = way.is_some().then(|| (KEY.to_owned(), None));
+        let notes = [left].into_iter().chain(no_more).collect();
+        engine.inner.host.note(notes);
         engine.record(Milestone::OwnerLeft {
             attestation: self.attestation,
         });
         engine.settled().await;
-        if let Some(state) = engine.inner.state.get() {
-            state.let_go().await;
-        }
+        let Some(way) = way else {
+            engine.inner.proxy.switch(None).await;
+            tokio::spawn(async move { engine.drain_and_end(None, None, Vec::new()).await });
+            return Ok(());
+        };
         let guests = engine.guests();
         let clients = engine.inner.proxy.hand_over();
-        if let Some(way) = &way {
-            // It goes on alone from here, whether it hears this or not.
-            let _ = way.send(&FromOwner::Left {}, &[]).await;
-        }
+        let next_connection = Proxy::next_number() + NUMBERS_APART;
+        // It goes on alone from here, whether it hears this or not.
+        let _ = way.send(&FromOwner::Left { next_connection }, &[]).await;
+        let way = Some(Arc::new(way));
+        // It is set once: a daemon leaves once.
+        let _ = engine.inner.onward.set(way.clone());
         drop(self.turn);
-        tokio::spawn(async move { engine.drain_and_end(clients, way, guests).await });
+        tokio::spawn(async move { engine.drain_and_end(Some(clients), way, guests).await });
+        Ok(())
     }
 }

@@ -12,6 +12,7 @@
 //! Whoever goes away before the last step leaves everything to the other: the owner starts again what it has stopped, once
 //! the successor is gone with all it had.
 
+mod clients;
 mod leaving;
 mod succeeding;
 
@@ -23,6 +24,9 @@ use thiserror::Error;
 use crate::config::{DeployStrategy, Policy, PortSpec, ProcessDefinition};
 use crate::proxy::HandedState;
 
+pub use clients::OWNER;
+pub(super) use clients::Onward;
+pub(super) use leaving::check_note;
 pub use leaving::{Leaving, RetireRequest};
 pub use succeeding::Succession;
 
@@ -43,7 +47,10 @@ enum FromOwner {
     /// Nothing runs any more of what there may be only one of.
     Stopped {},
     /// This daemon has left: the successor goes on alone.
-    Left {},
+    Left {
+        /// Where the successor numbers its own connections from, so that they are not taken for those that come over.
+        next_connection: u64,
+    },
     /// A client that is at rest, or whose request has been held; its descriptor comes with this.
     Client {
         /// How it stands.
@@ -62,6 +69,9 @@ pub enum SuccessionError {
     /// Something of its own did not start.
     #[error("{0}; the daemon that was to be succeeded goes on")]
     NotStarted(String),
+    /// Somebody ended this daemon first.
+    #[error("this daemon was told to end; the daemon that was to be succeeded goes on")]
+    Ended,
     /// The system refused.
     #[error("cannot speak to the daemon whose place is to be taken: {0}")]
     Socket(#[from] std::io::Error),

@@ -8,12 +8,12 @@ use super::{FromOwner, SuccessionError, ToOwner, is_exclusive};
 use crate::config::ProcessDefinition;
 use crate::daemon::Engine;
 use crate::keeper::Handover;
-use crate::proxy::Handed;
+use crate::proxy::Proxy;
 
 /// The way of a daemon into another one's place.
 #[derive(Debug)]
 pub struct Succession {
-    way: Handover,
+    pub(super) way: Handover,
     /// The owner still has what there may be only one of.
     waits: AtomicBool,
 }
@@ -31,15 +31,11 @@ impl Succession {
         }))
     }
 
-    async fn say_and_hear(
-        &self,
-        say: ToOwner,
-        is_answer: fn(&FromOwner) -> bool,
-    ) -> Result<(), SuccessionError> {
+    async fn say_and_hear(&self, say: ToOwner) -> Result<FromOwner, SuccessionError> {
         let said = self.way.send(&say, &[]).await;
         said.map_err(|_| SuccessionError::OwnerGone)?;
         match self.way.receive::<FromOwner>().await {
-            Ok(Some((answer, _))) if is_answer(&answer) => Ok(()),
+            Ok(Some((answer, _))) => Ok(answer),
             _ => Err(SuccessionError::OwnerGone),
         }
     }
@@ -62,33 +58,31 @@ impl Engine {
         let Some(succession) = self.inner.succession.clone() else {
             return Ok(());
         };
-        succession
-            .say_and_hear(ToOwner::Stop {}, |answer| matches!(answer, FromOwner::Stopped {}))
-            .await?;
-        succession.waits.store(false, Ordering::SeqCst);
-        self.start_exclusive()
-            .await
-            .map_err(SuccessionError::NotStarted)?;
-        succession
-            .say_and_hear(ToOwner::Done {}, |answer| matches!(answer, FromOwner::Left {}))
-            .await?;
+        // A shutdown stops what would be started here, and finds nothing amiss with that.
+        tokio::select! {
+            biased;
+            () = self.closing() => return Err(SuccessionError::Ended),
+            ready = self.make_ready(&succession) => ready?,
+        }
+        if self.is_closing() {
+            return Err(SuccessionError::Ended);
+        }
+        let FromOwner::Left { next_connection } = succession.say_and_hear(ToOwner::Done {}).await? else {
+            return Err(SuccessionError::OwnerGone);
+        };
+        Proxy::number_from(next_connection);
         self.inner.proxy.take_back().await;
         let engine = self.clone();
         tokio::spawn(async move { engine.take_clients(&succession.way).await });
         Ok(())
     }
 
-    /// Until the owner has ended.
-    async fn take_clients(&self, way: &Handover) {
-        while let Ok(Some((message, descriptors))) = way.receive::<FromOwner>().await {
-            if let (FromOwner::Client { state }, Some(client)) = (message, descriptors.into_iter().next()) {
-                let handed = Handed {
-                    state,
-                    client,
-                    upstream: None,
-                };
-                self.inner.proxy.adopt(handed, None);
-            }
-        }
+    /// All that comes before the owner may leave.
+    async fn make_ready(&self, succession: &Succession) -> Result<(), SuccessionError> {
+        let FromOwner::Stopped {} = succession.say_and_hear(ToOwner::Stop {}).await? else {
+            return Err(SuccessionError::OwnerGone);
+        };
+        succession.waits.store(false, Ordering::SeqCst);
+        self.start_exclusive().await.map_err(SuccessionError::NotStarted)
     }
 }

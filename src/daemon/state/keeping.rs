@@ -66,7 +66,8 @@ impl Engine {
     pub fn keep_state(&self) {
         let config = self.config();
         let Some(path) = &config.state_path else { return };
-        if self.inner.state.get().is_some() {
+        // The file is the successor's where there is one.
+        if self.inner.state.get().is_some() || self.has_left() {
             return;
         }
         let file = StateFile::new(path, &config.application);

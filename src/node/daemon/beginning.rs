@@ -146,6 +146,7 @@ async fn start(
         handovers: Vec::new(),
         bootstrap: None,
         succession: None,
+        owner: None,
     })
     .map_err(BeginError::Threads)?;
     let server = match listens.then(|| Server::bind(&engine, None)) {
