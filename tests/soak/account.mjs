@@ -68,6 +68,10 @@ function reasonFor(broken, faults, followers) {
   if (!isTunnel && !broken.repeatable && broken.outcome === "status 502" && killed.length > 0) {
     return "the web process was killed, and may have seen it"
   }
+  // Node closes connections on which a request lies unread, and nobody can tell that from one that was read.
+  if (!isTunnel && !broken.repeatable && broken.outcome === "status 502" && because(stoppedForMemory).length > 0) {
+    return "the web process closed the connection as it stopped for its memory, and may have seen it"
+  }
   if (isTunnel && ["ended", "cut"].includes(broken.outcome)) {
     if (because(stoppedForMemory).length > 0) return "the web process was stopped for its memory"
     if (isRetired(broken, followers)) return "its release was retired"
