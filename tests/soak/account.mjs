@@ -55,8 +55,10 @@ export function account({stage, load, tunnels, rude, faults, followers}) {
 function reasonFor(broken, faults, followers) {
   const isTunnel = !("id" in broken)
   const because = (/** @type {string} */ name) => faults.deeds.filter((deed) => {
-    const isInTime = broken.ended - deed.at < (name === stoppedForMemory ? stopsWithinMs : hearsWithinMs)
-    return deed.name === name && deed.at <= broken.ended && deed.at >= broken.began - notYetHeardMs && isInTime
+    const isSlow = name === stoppedForMemory
+    const isInTime = broken.ended - deed.at < (isSlow ? stopsWithinMs : hearsWithinMs)
+    const isAfterBegin = deed.at >= broken.began - (isSlow ? stopsWithinMs : notYetHeardMs)
+    return deed.name === name && deed.at <= broken.ended && isAfterBegin && isInTime
   })
   if (["reset", "cut"].includes(broken.outcome) && because("engine killed").length > 0) {
     return "in flight when the engine was killed"
@@ -67,6 +69,10 @@ function reasonFor(broken, faults, followers) {
   }
   if (!isTunnel && !broken.repeatable && broken.outcome === "status 502" && killed.length > 0) {
     return "the web process was killed, and may have seen it"
+  }
+  // Node closes connections on which a request lies unread, and nobody can tell that from one that was read.
+  if (!isTunnel && !broken.repeatable && broken.outcome === "status 502" && because(stoppedForMemory).length > 0) {
+    return "the web process closed the connection as it stopped for its memory, and may have seen it"
   }
   if (isTunnel && ["ended", "cut"].includes(broken.outcome)) {
     if (because(stoppedForMemory).length > 0) return "the web process was stopped for its memory"

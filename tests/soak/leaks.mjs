@@ -125,7 +125,7 @@ function succeeds({status, error}) {
 async function atRest(stage, before) {
   /** @type {Held | undefined} */
   let least
-  for (let look = 0; look < 300; look += 1) {
+  for (let look = 0; look < (before ? 300 : 60); look += 1) {
     const {engine} = await stage.status()
     const held = {keeper: resourcesOf(stage.keeper), engine: resourcesOf(engine.pid), zombies: zombiesOf(stage.keeper)}
     if (!least || total(held) < total(least)) least = held

@@ -12,6 +12,7 @@ const done = openLedger("orders")
 const complain = openLedger("complaints")
 /** @type {Set<import("node:http").ServerResponse>} */
 const listeners = new Set()
+let stopping = false
 
 /** @typedef {import("node:http").IncomingMessage} Request */
 /** @typedef {import("node:http").ServerResponse} Response */
@@ -43,6 +44,7 @@ const pages = {
   },
   events(_request, response) {
     response.writeHead(200, {"content-type": "text/event-stream"})
+    if (stopping) return void response.end()
     let number = 0
     const timer = setInterval(() => {
       number += 1
@@ -82,6 +84,7 @@ server.on("upgrade", (request, socket, head) => {
 })
 live.on("headers", (headers) => headers.push(`x-release: ${release}`, `x-pid: ${process.pid}`))
 live.on("connection", (client) => {
+  if (stopping) client.close(1001)
   let number = 0
   let heard = 0
   const timer = setInterval(() => {
@@ -111,6 +114,7 @@ process.on("SIGUSR2", () => {
 })
 
 process.on("SIGTERM", () => {
+  stopping = true
   clearInterval(chatter)
   server.close()
   for (const listener of listeners) listener.end()
