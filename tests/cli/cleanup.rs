@@ -7,7 +7,7 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 
-use crate::stage::{Daemon, Setup, is_alive, wait_for, wait_until};
+use crate::stage::{Daemon, Setup, VERSION_BEFORE, is_alive, pid, program_before, wait_for, wait_until};
 
 fn cleanup(daemon: &Daemon, arguments: &[&str]) -> Value {
     let arguments: Vec<&str> = ["predeploy-cleanup", "--json"]
@@ -123,6 +123,25 @@ fn the_version_that_the_release_carries_counts() {
         "daemon-stopped"
     );
     daemon.ends_clean();
+}
+
+#[test]
+fn a_daemon_of_another_version_is_upgraded_in_place() {
+    let daemon = Setup::with_web().started_by(program_before()).start();
+    daemon.deploy("v1").succeeds();
+    assert_eq!(daemon.status()["version"], VERSION_BEFORE);
+    let web = pid(&daemon.process("v1", "web"));
+    let release = daemon.release_folder("v2");
+    let package = release.join("node_modules/rollbridge");
+    std::fs::create_dir_all(&package).expect("the folder is ours");
+    let version = env!("CARGO_PKG_VERSION");
+    let manifest = json!({ "name": "rollbridge", "version": version }).to_string();
+    std::fs::write(package.join("package.json"), manifest).expect("the folder is ours");
+    let done = cleanup(&daemon, &["--release-path", &release.display().to_string()]);
+    assert_eq!(done["action"], "daemon-upgraded");
+    assert_eq!(daemon.status()["version"], version);
+    assert_eq!(pid(&daemon.process("v1", "web")), web, "it goes on");
+    assert_eq!(daemon.get("/").body, "v1");
 }
 
 #[test]
