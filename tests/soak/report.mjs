@@ -24,6 +24,6 @@ export function report({seed, seconds, findings, reasons, load, tunnels, rude, f
     `keeper: ${JSON.stringify(before.keeper)} before, ${JSON.stringify(after.keeper)} after`,
     `engine: ${JSON.stringify(before.engine)} before, ${JSON.stringify(after.engine)} after`,
     findings.length === 0 ? "nothing lost, nothing doubled, nothing out of order" : `${findings.length} FINDINGS (${folder})`,
-    ...findings.slice(0, 60).map((finding) => `  ${finding}`)
+    ...findings.map((finding) => `  ${finding}`)
   ].join("\n")
 }

@@ -29,12 +29,13 @@ export function zombiesOf(parent) {
   }).length
 }
 
-/** Whether it runs; a zombie does not. @param {number} pid */
-export function isAlive(pid) {
+/** What tells a process from a later one with the same pid; empty when there is none, or a zombie. @param {number} pid */
+export function startOf(pid) {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, "utf8")
-    return !"ZX".includes(stat[stat.lastIndexOf(")") + 2])
+    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ")
+    return "ZX".includes(fields[0]) ? "" : fields[19]
   } catch {
-    return false
+    return ""
   }
 }

@@ -8,7 +8,7 @@ import {Faults} from "./faults.mjs"
 import {Followers} from "./followers.mjs"
 import {Load} from "./load.mjs"
 import {Random} from "./random.mjs"
-import {isAlive, resourcesOf, zombiesOf} from "./resources.mjs"
+import {resourcesOf, startOf, zombiesOf} from "./resources.mjs"
 import {RudeClients} from "./rude.mjs"
 import {Stage} from "./stage.mjs"
 import {Tunnels} from "./tunnels.mjs"
@@ -110,11 +110,14 @@ async function restAmiss(stage, before) {
 async function endAmiss(stage) {
   const findings = []
   const {engine: {pid}} = await stage.status()
+  const engineAndOthers = [...stage.seen, /** @type {const} */ ([pid, startOf(pid)])]
   const answer = await stage.ask({command: "shutdown"})
   if (answer.status !== "success") findings.push(`the shutdown was answered by ${JSON.stringify(answer)}`)
   const how = await Promise.race([stage.ended, wait(30_000, "not within 30 s", {ref: false})])
   if (how !== "exit status 0") findings.push(`the daemon ended: ${how}`)
-  for (const one of [...stage.seen, pid]) if (isAlive(one)) findings.push(`process ${one} is left over`)
+  for (const [one, start] of engineAndOthers) {
+    if (start !== "" && startOf(one) === start) findings.push(`process ${one} is left over`)
+  }
   if (existsSync(stage.socket)) findings.push("the control socket is left over")
   if (existsSync(`${stage.stateFolder}/soak.json`)) findings.push("the state file is left over")
   return findings

@@ -8,6 +8,7 @@ import {join} from "node:path"
 import {setTimeout as wait} from "node:timers/promises"
 import {fileURLToPath} from "node:url"
 import {ask} from "./control.mjs"
+import {startOf} from "./resources.mjs"
 
 const application = fileURLToPath(new URL("application", import.meta.url))
 const stateBytes = 256 * 1024
@@ -23,8 +24,8 @@ export class Stage {
   /** Whether the state file is on a file system of its own, that can be filled. */
   hasSmallDisk = false
   port = 0
-  /** Every process seen, so that none is left behind. @type {Set<number>} */
-  seen = new Set()
+  /** Every process seen, with its start, so that none is left behind. @type {Map<number, string>} */
+  seen = new Map()
   /** @type {import("node:child_process").ChildProcess | undefined} */
   #daemon
   /** @type {Promise<string>} */
@@ -78,7 +79,7 @@ export class Stage {
 
   async status() {
     const status = await this.ask({command: "status"})
-    for (const {pid} of processesOf(status)) if (pid !== null) this.seen.add(pid)
+    for (const {pid} of processesOf(status)) if (pid !== null) this.seen.set(pid, startOf(pid))
     return status
   }
 
