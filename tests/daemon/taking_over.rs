@@ -371,6 +371,8 @@ fn nothing_is_deployed_meanwhile_and_either_may_be_killed() {
     for victim in ["second", "second's engine", "first's engine"] {
         let folder = daemon.release_folder("v2");
         std::fs::write(folder.join("hold"), "").expect("the folder is ours");
+        // It waits until nobody has the turn any more: the first may still be putting back what it had stopped.
+        daemon.restart_process("nobody").fails_with("process_not_found");
         let mut second = Second::beside(&daemon, "v2");
         wait_until("the first has been asked", || {
             daemon.events_of("owner leaving").len() > daemon.events_of("owner stays").len()
