@@ -27,24 +27,24 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
+/// In a checkout that may belong to another user.
+fn git() -> Command {
+    let mut git = Command::new("git");
+    git.args(["-c", "safe.directory=*"]);
+    git
+}
+
 fn commit_with_upgrades(name: &str) -> Option<String> {
     let has = ["cat-file", "-e", &format!("{name}:src/keeper/succession.rs")];
-    let has = Command::new("git")
-        .args(has)
-        .current_dir(root())
-        .stderr(Stdio::null())
-        .status();
+    let has = git().args(has).current_dir(root()).stderr(Stdio::null()).status();
     has.ok().filter(std::process::ExitStatus::success)?;
-    let commit = Command::new("git")
-        .args(["rev-parse", name])
-        .current_dir(root())
-        .output();
+    let commit = git().args(["rev-parse", name]).current_dir(root()).output();
     Some(String::from_utf8(commit.ok()?.stdout).ok()?.trim().to_owned())
 }
 
 fn build(commit: &str, folder: &Path, program: &Path) {
     let source = tempfile::tempdir().expect("a folder");
-    let mut archive = Command::new("git")
+    let mut archive = git()
         .args(["archive", commit])
         .current_dir(root())
         .stdout(Stdio::piped())
