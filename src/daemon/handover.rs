@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::ReleaseConnection;
 use crate::proxy::HandedState;
 use crate::release::ReleaseKey;
 
@@ -26,6 +27,13 @@ pub(super) enum FromRetired {
         /// The releases that have something open.
         releases: Vec<OpenThere>,
     },
+    /// The answer to `Look`.
+    Seen {
+        /// The number it had.
+        question: u64,
+        /// What is open there; what was cut, where that was asked for.
+        open: Vec<ReleaseConnection>,
+    },
 }
 
 /// What a retired engine has still open of one release.
@@ -47,5 +55,12 @@ pub(super) enum ToRetired {
     Cut {
         /// The release.
         release: ReleaseKey,
+    },
+    /// What is open is asked for, one by one.
+    Look {
+        /// Names the answer.
+        question: u64,
+        /// Cut this connection, and tell of no other.
+        close: Option<u64>,
     },
 }

@@ -6,6 +6,7 @@ mod bootstrap;
 mod connections;
 mod deploy;
 mod drain;
+mod elsewhere;
 mod error;
 mod follow_logs;
 mod handover;
@@ -68,6 +69,7 @@ pub use status::Status;
 pub use succeeding::HandedClient;
 pub use upgrade::UpgradeRequest;
 
+use elsewhere::Elsewhere;
 use owner::Onward;
 use retiring::Retirement;
 use standing::Standing;
@@ -129,6 +131,8 @@ struct Inner {
     retiring: CancellationToken,
     /// How it does, from then on.
     retirement: Mutex<Option<Retirement>>,
+    /// Engines that have retired and still serve something.
+    elsewhere: Elsewhere,
     /// Clients of engines before this one that wait for an answer.
     handed_clients: HandedClients,
     bootstrap: Option<Bootstrap>,
@@ -288,6 +292,7 @@ impl Engine {
             past,
             retiring: CancellationToken::new(),
             retirement: Mutex::default(),
+            elsewhere: Elsewhere::default(),
             handed_clients: HandedClients::default(),
             bootstrap,
             succession,

@@ -86,7 +86,7 @@ impl Engine {
         })
     }
 
-    fn release_of_route(&self, route: u64) -> Option<ReleaseKey> {
+    pub(super) fn release_of_route(&self, route: u64) -> Option<ReleaseKey> {
         let book = self.book();
         let of_route = |release: &&Arc<Release>| release.route().connections().id() == route;
         book.releases
@@ -158,6 +158,10 @@ async fn hand_over(
                     if let Some(release) = engine.book().release(&release) {
                         release.route().connections().close();
                     }
+                }
+                Some((ToRetired::Look { question, close }, _)) => {
+                    let open = engine.connections_for_another(close).await;
+                    way.send(&FromRetired::Seen { question, open }, &[]).await?;
                 }
                 // The daemon has ended.
                 None => return Ok(()),

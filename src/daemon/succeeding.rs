@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 
+use super::elsewhere::Question;
 use super::handover::{FromRetired, OpenThere, ToRetired};
 use super::{Engine, EngineError};
 use crate::host::platform::maker;
@@ -53,9 +54,11 @@ impl Engine {
             if let Some(pid) = retired {
                 self.inner.host.know_retired(pid, true);
             }
+            let questions = self.inner.elsewhere.add(&name);
             tokio::spawn(async move {
                 // One that talks nonsense is as good as gone.
-                let _ = engine.take_over_from(socket, guests).await;
+                let _ = engine.take_over_from(socket, guests, questions).await;
+                engine.inner.elsewhere.remove(&name);
                 if let Some(pid) = retired {
                     engine.inner.host.know_retired(pid, false);
                 }
@@ -102,7 +105,12 @@ impl Engine {
             .collect()
     }
 
-    async fn take_over_from(&self, socket: OwnedFd, mut guests: Guests) -> std::io::Result<()> {
+    async fn take_over_from(
+        &self,
+        socket: OwnedFd,
+        mut guests: Guests,
+        mut questions: mpsc::UnboundedReceiver<Question>,
+    ) -> std::io::Result<()> {
         let way = Handover::new(socket)?;
         // What an engine has sent that has ended since is still to be read; it only cannot be told anything.
         let _ = way.send(&ToRetired::Here {}, &[]).await;
@@ -110,6 +118,8 @@ impl Engine {
         let mut watches = JoinSet::new();
         let mut watched = BTreeSet::new();
         let mut leaving = JoinSet::new();
+        let mut asked = BTreeMap::new();
+        let mut next_question: u64 = 0;
         loop {
             let (message, descriptors) = tokio::select! {
                 message = way.receive() => match message? {
@@ -118,6 +128,13 @@ impl Engine {
                 },
                 Some(release) = to_be_cut.recv() => {
                     let _ = way.send(&ToRetired::Cut { release }, &[]).await;
+                    continue;
+                }
+                Some(Question { close, answer }) = questions.recv() => {
+                    next_question += 1;
+                    let question = next_question;
+                    asked.insert(question, answer);
+                    let _ = way.send(&ToRetired::Look { question, close }, &[]).await;
                     continue;
                 }
                 Some(_) = leaving.join_next() => continue,
@@ -137,6 +154,12 @@ impl Engine {
                     let release = release.and_then(|key| self.book().release(&key));
                     let route = release.map(|release| release.route().clone());
                     self.go_on_with_client(handed, route).await;
+                }
+                FromRetired::Seen { question, open } => {
+                    if let Some(answer) = asked.remove(&question) {
+                        // Whoever asked may have lost patience.
+                        let _ = answer.send(open);
+                    }
                 }
                 FromRetired::Open { releases } => {
                     let new = self.guests_of(&releases);

@@ -11,6 +11,21 @@ use crate::support::{Daemon, Process, Setup, Traffic, Wire, is_alive, pid, send,
 
 const ATTESTATION: &str = "sha256:00000000000000000000000000000000000000000000000000000000000000aa";
 
+/// What a daemon is told that begins with release `id` in the place of another one.
+fn arguments<'a>(path: &'a str, id: &'a str) -> [&'a str; 9] {
+    [
+        "--takeover-owner",
+        "--release-path",
+        path,
+        "--release-id",
+        id,
+        "--revision",
+        id,
+        "--boot-attestation",
+        ATTESTATION,
+    ]
+}
+
 /// Ends with the test, whatever becomes of it.
 struct Second(Child);
 
@@ -18,18 +33,7 @@ impl Second {
     /// A daemon that is to take the place of the first one, with release `id`.
     fn beside(first: &Daemon, id: &str) -> Second {
         let path = first.release_folder(id).display().to_string();
-        let arguments = [
-            "--takeover-owner",
-            "--release-path",
-            &path,
-            "--release-id",
-            id,
-            "--revision",
-            id,
-            "--boot-attestation",
-            ATTESTATION,
-        ];
-        Second(first.start_beside(id, &arguments))
+        Second(first.start_beside(id, &arguments(&path, id)))
     }
 
     fn pid(&self) -> i32 {
@@ -439,19 +443,7 @@ fn with_nobody_there_it_is_a_start_like_any_other() {
     let path = setup.folder().join("releases/v1");
     std::fs::create_dir_all(&path).expect("the folder is ours");
     let path = path.display().to_string();
-    let arguments = [
-        "--takeover-owner",
-        "--release-path",
-        &path,
-        "--release-id",
-        "v1",
-        "--revision",
-        "v1",
-    ];
-    let daemon = setup
-        .arguments(arguments)
-        .arguments(["--boot-attestation", ATTESTATION])
-        .start();
+    let daemon = setup.arguments(arguments(&path, "v1")).start();
     assert_eq!(daemon.status()["activeReleaseId"], "v1");
     daemon.signal(Signal::SIGTERM);
     daemon.ends_clean();
@@ -481,19 +473,7 @@ fn one_that_cannot_pass_its_sockets_is_refused() {
         }
     });
     let path = setup.folder().display().to_string();
-    let arguments = [
-        "--takeover-owner",
-        "--release-path",
-        &path,
-        "--release-id",
-        "v1",
-        "--revision",
-        "v1",
-    ];
-    let daemon = setup
-        .arguments(arguments)
-        .arguments(["--boot-attestation", ATTESTATION])
-        .launch();
+    let daemon = setup.arguments(arguments(&path, "v1")).launch();
     assert_eq!(daemon.end().code(), Some(1));
     assert!(
         daemon.stderr().contains("cannot pass its sockets"),

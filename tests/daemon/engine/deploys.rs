@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{die_at, mortal, running};
+use super::{die_at, running};
 use crate::support::{Daemon, Process, Setup, wait_until};
 
 /// The points before the switch is acknowledged, and those after it.
@@ -48,7 +48,7 @@ fn started() -> Daemon {
         .process(Process::service("broker"))
         .process(exclusive("first"))
         .process(exclusive("second"));
-    let daemon = mortal(setup).start();
+    let daemon = setup.mortal().start();
     daemon.deploy("v1").succeeds();
     daemon
 }

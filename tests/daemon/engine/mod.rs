@@ -8,22 +8,12 @@ mod states;
 
 use serde_json::Value;
 
-use crate::support::{Daemon, Setup, wait_for, wait_until};
-
-/// A setup whose engine can be told to die at a point it comes to.
-fn mortal(setup: Setup) -> Setup {
-    let file = setup.folder().join("fail-point").display().to_string();
-    setup.env("ROLLBRIDGE_TEST_FAIL_POINT_FILE", &file)
-}
+use crate::support::{Daemon, wait_for, wait_until};
 
 /// Has the engine die once it comes to `point` in the course of `what`, and waits for the next one.
 fn die_at(daemon: &Daemon, point: &str, what: Value) {
-    let file = daemon.folder().join("fail-point");
     let engine = wait_for("there is an engine", || daemon.engine());
-    std::fs::write(&file, point).expect("the folder is ours");
-    let mut client = daemon.client();
-    client.send(what);
-    wait_until(point, || !file.exists());
+    let _client = daemon.fail_at(point, what);
     wait_until("another engine is there", || {
         daemon.engine().is_some_and(|pid| pid != engine)
     });

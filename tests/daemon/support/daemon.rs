@@ -56,6 +56,17 @@ impl Daemon {
         });
     }
 
+    /// Sends a request in whose course an engine comes to this point and fails there, and waits until it has. For a daemon
+    /// of [`Setup::mortal`](super::setup::Setup::mortal).
+    pub fn fail_at(&self, point: &str, request: Value) -> Client {
+        let file = fail_point(self.folder());
+        std::fs::write(&file, point).expect("the folder is ours");
+        let mut client = self.client();
+        client.send(request);
+        wait_for(point, || (!file.exists()).then_some(()));
+        client
+    }
+
     /// Kills the engine alone, and waits until another one answers.
     pub fn kill_engine(&self) {
         let engine = wait_for("there is an engine", || self.engine());
@@ -310,6 +321,11 @@ impl Daemon {
     fn tagged(&self) -> Vec<i32> {
         living::tagged(&self.folder().display().to_string())
     }
+}
+
+/// The file that names the point at which an engine fails.
+pub(super) fn fail_point(folder: &Path) -> PathBuf {
+    folder.join("fail-point")
 }
 
 impl Drop for Daemon {

@@ -101,6 +101,12 @@ impl Setup {
         self
     }
 
+    /// The engine comes to grief at a point that [`Daemon::fail_at`] names.
+    pub fn mortal(self) -> Setup {
+        let file = super::daemon::fail_point(self.folder()).display().to_string();
+        self.env("ROLLBRIDGE_TEST_FAIL_POINT_FILE", &file)
+    }
+
     /// The daemon is started by somebody who ignores this signal, as `nohup` does.
     pub fn ignoring(self, signal: &'static str) -> Setup {
         self.by_script(&format!("trap '' {signal}; exec \"$@\""))
