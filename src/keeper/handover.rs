@@ -9,7 +9,8 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -34,6 +35,15 @@ const PAUSE: Duration = Duration::from_millis(1);
 #[derive(Debug)]
 pub struct Handover {
     socket: AsyncFd<OwnedFd>,
+    /// The message that has come in part.
+    begun: Mutex<Option<Part>>,
+}
+
+/// What has come of a message.
+#[derive(Debug)]
+struct Part {
+    text: Vec<u8>,
+    descriptors: VecDeque<OwnedFd>,
 }
 
 impl Handover {
@@ -49,7 +59,10 @@ impl Handover {
         let _ = setsockopt(&socket, sockopt::SndBuf, &(16 * PACKET_BYTES));
         // SAFETY: it owns its descriptor, which stays the same and open for as long as it lives.
         let socket = unsafe { AsyncFd::register(socket)? };
-        Ok(Handover { socket })
+        Ok(Handover {
+            socket,
+            begun: Mutex::default(),
+        })
     }
 
     /// Sends a message; it is whole in the socket afterwards, also if this process ends.
@@ -89,15 +102,12 @@ impl Handover {
         }
     }
 
-    /// The next message with its descriptors; none once the other end is gone. Dropping the future loses nothing but a
-    /// message that had come in part.
+    /// The next message with its descriptors; none once the other end is gone. Dropping the future loses nothing: what has
+    /// come of a message is kept for the next call.
     ///
     /// # Errors
     /// When the socket fails.
     pub async fn receive<M: DeserializeOwned>(&self) -> io::Result<Option<(M, VecDeque<OwnedFd>)>> {
-        let mut text = Vec::new();
-        let mut descriptors = VecDeque::new();
-        let mut has_begun = false;
         let mut packet = vec![0; PACKET_BYTES + 1];
         loop {
             let mut with = VecDeque::new();
@@ -114,37 +124,35 @@ impl Handover {
                 Ok(Err(error)) => return Err(error),
                 Err(_would_block) => continue,
             };
-            let (kind, part) = (packet[0], &packet[1..count]);
-            if kind & FIRST != 0 {
-                text.clear();
-                descriptors = with;
-                has_begun = true;
-            }
-            // The rest of a message of which another reader has had the beginning.
-            if !has_begun {
+            let Some(whole) = self.take(&packet[..count], with) else {
                 continue;
-            }
-            text.extend_from_slice(part);
-            if kind & LAST != 0 {
-                match serde_json::from_slice(&text) {
-                    Ok(message) => return Ok(Some((message, descriptors))),
-                    // Another version may have more to say.
-                    Err(_) => has_begun = false,
-                }
+            };
+            // What cannot be read is passed over: another version may have more to say.
+            if let Ok(message) = serde_json::from_slice(&whole.text) {
+                return Ok(Some((message, whole.descriptors)));
             }
         }
+    }
+
+    /// Takes in a packet; a message, if it is whole with that.
+    fn take(&self, packet: &[u8], descriptors: VecDeque<OwnedFd>) -> Option<Part> {
+        let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
+        let (kind, text) = packet.split_first()?;
+        if kind & FIRST != 0 {
+            *begun = Some(Part {
+                text: Vec::new(),
+                descriptors,
+            });
+        }
+        // Else it is the rest of a message of which another reader has had the beginning.
+        begun.as_mut()?.text.extend_from_slice(text);
+        if kind & LAST != 0 { begun.take() } else { None }
     }
 }
 
 impl AsFd for Handover {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.get_ref().as_fd()
-    }
-}
-
-impl AsRawFd for Handover {
-    fn as_raw_fd(&self) -> std::os::fd::RawFd {
-        self.socket.as_raw_fd()
     }
 }
 
@@ -203,6 +211,26 @@ mod tests {
             .expect("a message");
         assert_eq!(message, "last words");
         assert!(theirs.receive::<String>().await.expect("no error").is_none());
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_turns_to_something_else_in_between_loses_nothing() {
+        let (ours, theirs) = packet_sockets().expect("a pair");
+        let ours = Handover::new(ours).expect("a socket");
+        let theirs = Handover::new(theirs).expect("a socket");
+        let descriptor = OwnedFd::from(std::fs::File::open("/dev/null").expect("it is there"));
+        ours.send_packet(&[FIRST, b'"', b'a'], &[descriptor.as_fd()])
+            .await
+            .expect("it fits");
+        let early = tokio::time::timeout(Duration::from_millis(20), theirs.receive::<String>()).await;
+        assert!(early.is_err(), "it is not whole yet");
+        ours.send_packet(&[LAST, b'b', b'"'], &[]).await.expect("it fits");
+        let (message, descriptors) = theirs
+            .receive::<String>()
+            .await
+            .expect("no error")
+            .expect("a message");
+        assert_eq!((message.as_str(), descriptors.len()), ("ab", 1));
     }
 
     #[tokio::test]
