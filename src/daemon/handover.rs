@@ -3,8 +3,16 @@
 use serde::{Deserialize, Serialize};
 
 use super::ReleaseConnection;
-use crate::proxy::HandedState;
+use crate::proxy::{HandedState, Proxy};
 use crate::release::ReleaseKey;
+
+/// How far the numbers of connections of the next engine are from those of this one, which may still accept some.
+const NUMBERS_APART: u64 = 1000;
+
+/// The number from which whoever takes over connections of this process numbers its own.
+pub(super) fn next_connection() -> u64 {
+    Proxy::next_number() + NUMBERS_APART
+}
 
 /// From the retired engine.
 #[derive(Debug, Serialize, Deserialize)]

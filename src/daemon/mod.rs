@@ -180,6 +180,12 @@ impl Book {
         self.releases.iter().find(|release| release.key() == key).cloned()
     }
 
+    /// The release whose connections are counted on this route.
+    fn of_route(&self, route: u64) -> Option<&Arc<Release>> {
+        let is_it = |release: &&Arc<Release>| release.route().connections().id() == route;
+        self.releases.iter().find(is_it)
+    }
+
     /// What an id in a command means: its newest live instance, else its newest retained one.
     fn find(&self, id: &str) -> Option<Arc<Release>> {
         let instances = || self.releases.iter().filter(|release| release.key().id == id);

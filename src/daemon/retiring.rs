@@ -13,19 +13,16 @@ use tokio::runtime::Runtime;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::Engine;
-use super::handover::{FromRetired, OpenThere, ToRetired};
+use super::handover::{FromRetired, OpenThere, ToRetired, next_connection};
 use super::noting::NEXT_CONNECTION_KEY;
 use super::turn::Held;
 use crate::host::note_of;
 use crate::keeper::{Handover, KeeperHost};
-use crate::proxy::{Handed, Proxy, Stage};
-use crate::release::{Release, ReleaseKey};
+use crate::proxy::{Handed, Stage};
+use crate::release::ReleaseKey;
 
 /// How often is looked how many requests are still in flight.
 const LOOK: Duration = Duration::from_millis(50);
-
-/// How far the numbers of connections of the next engine are from those of this one.
-const NUMBERS_APART: u64 = 1000;
 
 /// What the retirement of an engine needs.
 #[derive(Debug)]
@@ -71,7 +68,7 @@ impl Engine {
         if let Some(state) = self.inner.state.get() {
             state.let_go().await;
         }
-        let next = Proxy::next_number() + NUMBERS_APART;
+        let next = next_connection();
         self.inner
             .host
             .note(vec![note_of(NEXT_CONNECTION_KEY.to_owned(), &next)]);
@@ -87,12 +84,7 @@ impl Engine {
     }
 
     pub(super) fn release_of_route(&self, route: u64) -> Option<ReleaseKey> {
-        let book = self.book();
-        let of_route = |release: &&Arc<Release>| release.route().connections().id() == route;
-        book.releases
-            .iter()
-            .find(of_route)
-            .map(|release| release.key().clone())
+        self.book().of_route(route).map(|release| release.key().clone())
     }
 
     fn open_here(&self) -> Vec<OpenThere> {

@@ -49,6 +49,10 @@ impl Engine {
         for (name, socket) in handovers {
             // Nobody knows yet what is open there, so everything may be.
             let guests = self.one_guest_of_each();
+            let guests = guests
+                .into_iter()
+                .map(|(key, guest)| (key, vec![guest]))
+                .collect();
             let engine = self.clone();
             let retired = maker(&socket).ok();
             if let Some(pid) = retired {
@@ -98,10 +102,11 @@ impl Engine {
             .map_err(EngineError::KeeperStays)
     }
 
-    fn one_guest_of_each(&self) -> Guests {
+    /// Something open in each release that is not over, so that none of them is taken for idle.
+    pub(super) fn one_guest_of_each(&self) -> Vec<(ReleaseKey, Guest)> {
         let book = self.book();
         let live = book.releases.iter().filter(|release| !release.phase().is_over());
-        live.map(|release| (release.key().clone(), vec![Guest::http(release.route())]))
+        live.map(|release| (release.key().clone(), Guest::http(release.route())))
             .collect()
     }
 

@@ -6,11 +6,13 @@
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice, IoSliceMut};
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::cmsg_space;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
+
+use crate::host::platform::RECEIVE;
 
 /// How many descriptors may come with one read; any more the system closes.
 const MOST_AT_ONCE: usize = 8;
@@ -23,12 +25,7 @@ pub(crate) fn receive(
 ) -> io::Result<usize> {
     let mut space = cmsg_space!([i32; MOST_AT_ONCE]);
     let mut slices = [IoSliceMut::new(buffer)];
-    let received = recvmsg::<()>(
-        socket.as_raw_fd(),
-        &mut slices,
-        Some(&mut space),
-        MsgFlags::empty(),
-    )?;
+    let received = recvmsg::<()>(socket.as_raw_fd(), &mut slices, Some(&mut space), RECEIVE)?;
     let messages = received.cmsgs().into_iter().flatten();
     for message in messages {
         let ControlMessageOwned::ScmRights(numbers) = message else {
@@ -42,6 +39,29 @@ pub(crate) fn receive(
         }
     }
     Ok(received.bytes)
+}
+
+/// A descriptor that was open before this program began, by its number. It is not inherited by what this one starts. Each
+/// number may be taken once.
+pub(super) fn inherited(number: RawFd) -> io::Result<OwnedFd> {
+    set_inherited(number, false)?;
+    // SAFETY: it is open, as the call before has shown, and was so before this program began, so nobody in it has it yet.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// Whether the next program finds the descriptor of this number open.
+pub(super) fn set_inherited(number: RawFd, is_inherited: bool) -> io::Result<()> {
+    if number < 0 {
+        return Err(io::ErrorKind::InvalidData.into());
+    }
+    let flags = match is_inherited {
+        true => FdFlag::empty(),
+        false => FdFlag::FD_CLOEXEC,
+    };
+    // SAFETY: only borrowed to be asked; a number that is not open makes the call fail.
+    let borrowed = unsafe { BorrowedFd::borrow_raw(number) };
+    fcntl(borrowed, FcntlArg::F_SETFD(flags))?;
+    Ok(())
 }
 
 /// Sends `bytes`, or the first of them, with a descriptor. Returns how many bytes went; the descriptor went with them.

@@ -1,20 +1,16 @@
 //! The process around the keeper's loop: its engines, its signals, and the children of its children.
-#![allow(
-    unsafe_code,
-    reason = "what happens between fork and exec has no safe wrapper"
-)]
 
 use std::ffi::OsString;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::socket::{UnixAddr, getsockname};
 
+use super::descriptors::inherited;
 use super::holdings::Holdings;
 use super::keeping::{Attendance, Departure, Keeper, Next};
 use super::message::{Past, Upgrade};
@@ -101,12 +97,10 @@ pub fn keep_engine(
 
 /// The engine's end of the socket to its keeper, by the number it was told. To be taken before anything else is opened.
 pub fn inherited_socket(descriptor: RawFd) -> io::Result<UnixStream> {
-    // SAFETY: only borrowed to be looked at; a number that is not open makes the call fail.
-    let borrowed = unsafe { BorrowedFd::borrow_raw(descriptor.max(0)) };
-    getsockname::<UnixAddr>(borrowed.as_raw_fd())?;
-    fcntl(borrowed, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
-    // SAFETY: it is a socket that was open before this program began, so nobody in it has it yet.
-    Ok(unsafe { UnixStream::from_raw_fd(descriptor) })
+    let descriptor = inherited(descriptor)?;
+    // Whatever else it is, it is not the way to a keeper.
+    getsockname::<UnixAddr>(descriptor.as_raw_fd())?;
+    Ok(UnixStream::from(descriptor))
 }
 
 /// An engine of another program, beside the one that serves.

@@ -1,21 +1,18 @@
 //! The keeper goes on as another program: same process, same children, same descriptors. What it holds is written down
 //! before, and read by the program that takes its place.
-#![allow(
-    unsafe_code,
-    reason = "descriptors that were open before a program began are bare numbers to it"
-)]
+#![allow(unsafe_code, reason = "the environment is changed while there is one thread")]
 
 use std::collections::BTreeMap;
 use std::ffi::{CString, OsString};
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Seek, Write};
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStringExt;
 
-use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use serde::{Deserialize, Serialize};
 
 use super::child::Kept;
+use super::descriptors::{inherited, set_inherited};
 use super::holdings::Holdings;
 use super::link::{Link, WrittenLink};
 use super::message::Past;
@@ -154,7 +151,7 @@ impl Written {
             ..Holdings::default()
         };
         for child in self.children {
-            let open = |number: Option<RawFd>| number.map(owned).transpose();
+            let open = |number: Option<RawFd>| number.map(inherited).transpose();
             let kept = Kept::again(
                 (child.id, child.log, child.role),
                 (child.leader, child.token),
@@ -171,9 +168,9 @@ impl Written {
                 .insert(ring.log, Ring::again(ring.most_lines, ring.next, lines));
         }
         for (name, number) in self.listeners {
-            holdings.listeners.insert(name, owned(number)?);
+            holdings.listeners.insert(name, inherited(number)?);
         }
-        holdings.link = self.link.map(|link| Link::again(link, owned)).transpose()?;
+        holdings.link = self.link.map(|link| Link::again(link, inherited)).transpose()?;
         Ok(holdings)
     }
 }
@@ -190,28 +187,6 @@ fn read_line((seq, at, is_stderr, line): (u64, u64, bool, String)) -> LogLine {
         stream: if is_stderr { Stream::Stderr } else { Stream::Stdout },
         line,
     }
-}
-
-/// A descriptor that the program before has left open.
-fn owned(number: RawFd) -> io::Result<OwnedFd> {
-    set_inherited(number, false)?;
-    // SAFETY: it is open, as the call before has shown, and is written down once, so nobody else in this program has it.
-    Ok(unsafe { OwnedFd::from_raw_fd(number) })
-}
-
-/// Whether the next program finds this descriptor open.
-fn set_inherited(number: RawFd, is_inherited: bool) -> io::Result<()> {
-    if number < 0 {
-        return Err(io::ErrorKind::InvalidData.into());
-    }
-    let flags = match is_inherited {
-        true => FdFlag::empty(),
-        false => FdFlag::FD_CLOEXEC,
-    };
-    // SAFETY: only borrowed to be asked; a number that is not open makes the call fail.
-    let borrowed = unsafe { BorrowedFd::borrow_raw(number) };
-    fcntl(borrowed, FcntlArg::F_SETFD(flags))?;
-    Ok(())
 }
 
 /// Goes on as `program`, with the arguments of this one. Returns only if that is not possible.
@@ -258,7 +233,9 @@ pub fn left_by_the_program_before() -> Option<io::Result<File>> {
     // SAFETY: there is one thread, so nobody reads the environment meanwhile. No engine and no process is to find it.
     unsafe { std::env::remove_var(VARIABLE) };
     let number = number.to_str().and_then(|number| number.parse().ok());
-    let file = number.ok_or(io::ErrorKind::InvalidData.into()).and_then(owned);
+    let file = number
+        .ok_or(io::ErrorKind::InvalidData.into())
+        .and_then(inherited);
     Some(file.map(File::from))
 }
 

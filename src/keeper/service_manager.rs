@@ -1,18 +1,14 @@
 //! The service manager that has started this daemon, as systemd is one: the sockets it passes, and what it wants to hear.
 //! The keeper is the process it knows, so the keeper speaks for the engines.
-#![allow(
-    unsafe_code,
-    reason = "descriptors come as bare numbers, and the environment is changed while there is one thread"
-)]
+#![allow(unsafe_code, reason = "the environment is changed while there is one thread")]
 
 use std::env;
 use std::io::{self, ErrorKind};
-use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{OwnedFd, RawFd};
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Duration;
 
-use nix::fcntl::{FcntlArg, FdFlag, fcntl};
-
+use super::descriptors::inherited;
 use crate::host::platform::abstract_address;
 
 /// The first of the descriptors that are passed.
@@ -55,11 +51,7 @@ pub(super) fn take_passed_sockets() -> io::Result<Vec<(String, OwnedFd)>> {
     let mut names = names.split(':');
     let mut sockets = Vec::new();
     for number in FIRST..FIRST + count {
-        // SAFETY: only borrowed to be looked at; a number that is not open makes the call fail.
-        let borrowed = unsafe { std::os::fd::BorrowedFd::borrow_raw(number) };
-        fcntl(borrowed, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
-        // SAFETY: it was open before this program began and was passed to it, so nobody in it has it yet.
-        let socket = unsafe { OwnedFd::from_raw_fd(number) };
+        let socket = inherited(number)?;
         let name = names.next().unwrap_or_default();
         sockets.push((format!("{PASSED}{number}/{name}"), socket));
     }

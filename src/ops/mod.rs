@@ -7,3 +7,4 @@ pub mod init;
 pub mod introduction;
 pub mod predeploy_cleanup;
 pub mod recover;
+pub mod upgrade;

@@ -1,16 +1,17 @@
 //! Making the machine ready for a deploy: a daemon that cannot be used is replaced or ended, what a crashed one has left
 //! over is stopped, and so is what the config names of an older supervisor.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use thiserror::Error;
 use tokio::time::{Instant, sleep};
 
 use super::introduction::{Daemon, Listener, ask, introduce};
 use super::recover::{RecoverError, recover};
+use super::upgrade::{request, this_program};
 use crate::config::{Config, LegacyTakeover};
 use crate::control::client::ClientError;
 use crate::daemon::state::Record;
@@ -162,14 +163,12 @@ async fn see_to_daemon(
     } else {
         match release_path.and_then(carried_version) {
             Some(carried) if carried != daemon.version => {
-                if upgrade(&mut daemon, &carried).await {
-                    return Ok((
-                        Action::DaemonUpgraded,
-                        format!("{who} now runs version {carried}"),
-                    ));
-                }
+                let Err(reason) = upgrade(&mut daemon, &carried).await else {
+                    let now = format!("{who} now runs version {carried}");
+                    return Ok((Action::DaemonUpgraded, now));
+                };
                 format!(
-                    "{who} ran version {}, the release carries {carried}",
+                    "{who} ran version {}, the release carries {carried}, and it could not be replaced: {reason}",
                     daemon.version
                 )
             }
@@ -198,22 +197,21 @@ fn carried_version(release_path: &Path) -> Option<String> {
     rest.split('"').nth(1).map(str::to_owned)
 }
 
-/// Whether the daemon now runs the version that the release carries. Only this very program is offered: the release's
-/// own command is what calls it.
-async fn upgrade(daemon: &mut Daemon, carried: &str) -> bool {
-    let binary: Option<PathBuf> = std::env::current_exe().ok();
-    let Some(binary) = binary.as_deref().and_then(Path::to_str) else {
-        return false;
-    };
-    if carried != env!("CARGO_PKG_VERSION") {
-        return false;
+/// Has this very program take over, if it has the version that the release carries: the release's own command is what calls
+/// it.
+async fn upgrade(daemon: &mut Daemon, carried: &str) -> Result<(), String> {
+    let own = env!("CARGO_PKG_VERSION");
+    if carried != own {
+        return Err(format!("this command has version {own}"));
     }
-    let request = Map::from_iter([
-        ("command".to_owned(), Value::from("upgrade")),
-        ("binary".to_owned(), Value::from(binary)),
-    ]);
-    let answer = daemon.client.request(&request, |_| ()).await;
-    answer.is_ok_and(|answer| answer.get("status").is_some_and(|status| status == "success"))
+    let binary = this_program(&mut daemon.client).await;
+    let binary = binary.map_err(|error| error.to_string())?;
+    let answer = request(&mut daemon.client, &binary).await;
+    let answer = answer.map_err(|error| error.to_string())?;
+    match answer.get("error").and_then(Value::as_str) {
+        None => Ok(()),
+        Some(reason) => Err(reason.to_owned()),
+    }
 }
 
 /// Stops what is named; returns what was found.

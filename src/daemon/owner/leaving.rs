@@ -10,6 +10,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::clients::{Onward, pass_on};
 use super::{FromOwner, Passed, ToOwner, is_exclusive};
+use crate::daemon::handover::next_connection;
 use crate::daemon::turn::Held;
 use crate::daemon::{Engine, EngineError, settings};
 use crate::error::plain;
@@ -18,8 +19,8 @@ use crate::host::platform::packet_sockets;
 use crate::host::{Estate, ProcessIdentity, Unreadable, note_of};
 use crate::keeper::Handover;
 use crate::process::{ManagedProcess, StartReason};
-use crate::proxy::{Guest, Handed, Proxy, Route, Stage};
-use crate::release::{Release, stop_all};
+use crate::proxy::{Guest, Handed, Proxy, Stage};
+use crate::release::{ReleaseKey, stop_all};
 
 /// The key of the note of what has been stopped for a successor.
 const KEY: &str = "leaving";
@@ -29,9 +30,6 @@ const TURN: &str = "the way of another daemon into this one's place";
 
 /// How often is looked whether a successor that failed is gone.
 const LOOK: Duration = Duration::from_millis(50);
-
-/// How far the numbers of the successor's connections are from those of this daemon.
-const NUMBERS_APART: u64 = 1000;
 
 /// So many looks in a row that find no client say that none is left.
 const QUIET_LOOKS: u32 = 3;
@@ -196,7 +194,7 @@ impl Engine {
         &self,
         clients: Option<UnboundedReceiver<Handed>>,
         way: Onward,
-        guests: Vec<Guest>,
+        guests: Vec<(ReleaseKey, Guest)>,
     ) {
         let releases = {
             let mut book = self.book();
@@ -224,7 +222,12 @@ impl Engine {
 
     /// Upgraded connections stay: their other end is a process of this daemon. Until each has found its new place, and no
     /// request can begin here any more, `guests` see to it that no release is taken for drained.
-    async fn give_clients(self, mut clients: UnboundedReceiver<Handed>, way: Onward, mut guests: Vec<Guest>) {
+    async fn give_clients(
+        self,
+        mut clients: UnboundedReceiver<Handed>,
+        way: Onward,
+        mut guests: Vec<(ReleaseKey, Guest)>,
+    ) {
         let mut tunnels = None;
         let mut have_left = false;
         let mut quiet_looks = 0;
@@ -264,7 +267,10 @@ impl Engine {
     async fn give(&self, handed: Handed, way: Option<&Handover>, tunnels: &mut Option<Proxy>) {
         match &handed.state.stage {
             Stage::Tunnel(tunnel) => {
-                let route = self.route(tunnel.route);
+                let route = self
+                    .book()
+                    .of_route(tunnel.route)
+                    .map(|release| release.route().clone());
                 if tunnels.is_none() {
                     *tunnels = self.proxy_for_tunnels().ok();
                 }
@@ -280,22 +286,6 @@ impl Engine {
     fn proxy_for_tunnels(&self) -> std::io::Result<Proxy> {
         let nobody = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         Proxy::start(nobody, settings::of(&self.config()), None)
-    }
-
-    /// One at each release that has something to drain.
-    fn guests(&self) -> Vec<Guest> {
-        let book = self.book();
-        let live = book.releases.iter().filter(|release| !release.phase().is_over());
-        live.map(|release| Guest::http(release.route())).collect()
-    }
-
-    fn route(&self, id: u64) -> Option<Route> {
-        let book = self.book();
-        let of_route = |release: &&Arc<Release>| release.route().connections().id() == id;
-        book.releases
-            .iter()
-            .find(of_route)
-            .map(|release| release.route().clone())
     }
 }
 
@@ -387,9 +377,9 @@ impl Leaving {
             tokio::spawn(async move { engine.drain_and_end(None, None, Vec::new()).await });
             return Ok(());
         };
-        let guests = engine.guests();
+        let guests = engine.one_guest_of_each();
         let clients = engine.inner.proxy.hand_over();
-        let next_connection = Proxy::next_number() + NUMBERS_APART;
+        let next_connection = next_connection();
         // It goes on alone from here, whether it hears this or not.
         let _ = way.send(&FromOwner::Left { next_connection }, &[]).await;
         let way = Some(Arc::new(way));

@@ -25,7 +25,7 @@ pub(in crate::host) use everything::everything_running;
 pub use held_socket::is_held;
 pub use listeners::listeners;
 pub(in crate::host) use members::{birth, command_line, is_same, proves_itself, survey, token};
-pub use replacing::{go_on_as, maker, memory_file, packet_sockets, path_of};
+pub use replacing::{RECEIVE, go_on_as, maker, memory_file, packet_sockets, path_of};
 pub use thrift::let_go_of_code;
 
 /// The address of a socket that has a name and no file.

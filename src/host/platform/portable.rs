@@ -17,7 +17,7 @@ use super::Listener;
 pub(in crate::host) use processes::{
     birth, command_line, everything_running, is_same, owner, proves_itself, survey,
 };
-pub use replacing::{go_on_as, maker, memory_file, packet_sockets, path_of};
+pub use replacing::{RECEIVE, go_on_as, maker, memory_file, packet_sockets, path_of};
 pub use signals::Signals;
 
 /// There are no such sockets here.

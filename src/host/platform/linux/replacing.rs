@@ -7,12 +7,15 @@ use std::io;
 use std::os::fd::OwnedFd;
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, getsockopt, socketpair, sockopt};
+use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, getsockopt, socketpair, sockopt};
 
 /// A file that is nowhere but in memory, for as long as somebody has it open.
 pub fn memory_file(name: &CStr) -> io::Result<File> {
     Ok(memfd_create(name, MFdFlags::MFD_CLOEXEC)?.into())
 }
+
+/// How messages are received: descriptors that come with them are never inherited, whatever is started meanwhile.
+pub const RECEIVE: MsgFlags = MsgFlags::MSG_CMSG_CLOEXEC;
 
 /// Two sockets that keep the bounds of what is sent.
 pub fn packet_sockets() -> io::Result<(OwnedFd, OwnedFd)> {

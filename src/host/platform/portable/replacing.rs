@@ -8,6 +8,8 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
+use nix::sys::socket::MsgFlags;
+
 fn not_here() -> io::Error {
     io::Error::other("a running daemon cannot be replaced on this system; shut it down and start the new one")
 }
@@ -16,6 +18,9 @@ fn not_here() -> io::Error {
 pub fn memory_file(_: &CStr) -> io::Result<File> {
     Err(not_here())
 }
+
+/// How messages are received: descriptors that come with them are marked afterwards.
+pub const RECEIVE: MsgFlags = MsgFlags::empty();
 
 /// There are no such sockets.
 pub fn packet_sockets() -> io::Result<(OwnedFd, OwnedFd)> {
