@@ -1,7 +1,8 @@
-//! Wall-clock time as the core sees it: milliseconds since the Unix epoch, printed as RFC 3339.
+//! Time as the core sees it: of the wall clock, for people, and of a clock that never jumps, for measuring.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use nix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
@@ -20,7 +21,7 @@ impl Timestamp {
     }
 
     /// The moment `ms` milliseconds after the Unix epoch.
-    pub fn from_ms(ms: u64) -> Timestamp {
+    pub const fn from_ms(ms: u64) -> Timestamp {
         Timestamp(ms)
     }
 
@@ -72,23 +73,83 @@ impl Timestamp {
 /// clock. Follows the runtime's clock, also a paused one.
 #[derive(Clone, Copy, Debug)]
 pub struct SteadyClock {
-    began: Timestamp,
+    setting: ClockSetting,
     beginning: Instant,
+}
+
+/// What another process on this machine needs to have a [`SteadyClock`] that shows the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClockSetting {
+    /// What the clock showed when it began.
+    shown: Timestamp,
+    /// What the system's monotonic clock, the same one for all processes since the boot, showed then.
+    monotonic_ms: u64,
 }
 
 impl SteadyClock {
     /// A clock that begins now.
     pub fn start() -> SteadyClock {
         SteadyClock {
-            began: Timestamp::now(),
+            setting: ClockSetting {
+                shown: Timestamp::now(),
+                monotonic_ms: monotonic_ms(),
+            },
             beginning: Instant::now(),
         }
     }
 
+    /// The clock that another process had, going on.
+    pub fn go_on(setting: ClockSetting) -> SteadyClock {
+        let monotonic_ms = monotonic_ms();
+        let since = Duration::from_millis(monotonic_ms.saturating_sub(setting.monotonic_ms));
+        SteadyClock {
+            setting: ClockSetting {
+                shown: setting.shown.plus(since),
+                monotonic_ms,
+            },
+            beginning: Instant::now(),
+        }
+    }
+
+    /// What makes the same clock in another process.
+    pub fn setting(&self) -> ClockSetting {
+        self.setting
+    }
+
     /// What it shows now.
     pub fn now(&self) -> Timestamp {
-        self.began.plus(self.beginning.elapsed())
+        self.setting.shown.plus(self.beginning.elapsed())
     }
+
+    /// This moment by both clocks.
+    pub fn moment(&self) -> Moment {
+        Moment {
+            wall: Timestamp::now(),
+            steady: self.now(),
+        }
+    }
+
+    /// When it will show `at`; what is over counts as now.
+    pub fn instant(&self, at: Timestamp) -> Instant {
+        Instant::now() + at.since(self.now())
+    }
+}
+
+/// One moment by two clocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moment {
+    /// For people.
+    pub wall: Timestamp,
+    /// For measuring: by a [`SteadyClock`].
+    pub steady: Timestamp,
+}
+
+/// What the clock shows that [`Instant`] goes by.
+fn monotonic_ms() -> u64 {
+    // Every system this is built for has this clock.
+    clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(0, |time| {
+        u64::try_from(Duration::from(time).as_millis()).unwrap_or(u64::MAX)
+    })
 }
 
 #[cfg(test)]
@@ -102,6 +163,20 @@ mod tests {
         assert_eq!(moment.to_release_id(), "20260521073000123");
         assert_eq!(Timestamp::parse("2026-05-21T07:30:00.123Z"), Some(moment));
         assert_eq!(Timestamp::parse("yesterday"), None);
+    }
+
+    #[test]
+    fn a_steady_clock_goes_on_in_another_process_whatever_the_wall_clock_shows() {
+        let began = ClockSetting {
+            shown: Timestamp::from_ms(1000),
+            monotonic_ms: monotonic_ms() - 500,
+        };
+        let next = SteadyClock::go_on(began);
+        let shown = next.now().as_ms();
+        assert!((1500..60_000).contains(&shown), "{shown}");
+        let third = SteadyClock::go_on(next.setting());
+        assert!(third.now() >= next.setting().shown);
+        assert!(next.moment().wall.as_ms() > 1_000_000_000_000);
     }
 
     #[test]

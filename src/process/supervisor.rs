@@ -292,7 +292,7 @@ impl Supervisor {
                 self.look = Some(Look::soon());
             }
             Action::Forget => self.forget().await,
-            Action::Wake(at) => self.wake = Some(Instant::now() + at.since(self.clock.now())),
+            Action::Wake(at) => self.wake = Some(self.clock.instant(at)),
             Action::Sleep => self.wake = None,
             Action::ReportLimit => self.report_limit(),
             Action::ReportBackoff(delay) => self.report_backoff(delay),

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::clock::Timestamp;
+use crate::clock::{Moment, Timestamp};
 
 /// Where a release stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -97,7 +97,7 @@ pub enum Action {
     StopEarly,
     /// Answer with [`Input::Idle`] when no connection is open, or with [`Input::DrainTimeUp`] then.
     WatchConnections {
-        /// When the drain time ends.
+        /// When the drain time ends, by the steady clock.
         until: Timestamp,
     },
     /// Close the connections that are left.
@@ -111,12 +111,15 @@ pub enum Action {
     Conclude,
 }
 
-/// One release's life: its phase and when it entered the phases that matter to users.
+/// One release's life: its phase and when, by the wall clock, it entered the phases that matter to users.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Life {
     phase: Phase,
     activated_at: Option<Timestamp>,
     drain_started_at: Option<Timestamp>,
+    /// The same moment by the steady clock; an engine of an earlier version did not note it.
+    #[serde(default)]
+    draining_since: Option<Timestamp>,
     stopped_at: Option<Timestamp>,
 }
 
@@ -126,6 +129,7 @@ impl Default for Life {
             phase: Phase::Starting,
             activated_at: None,
             drain_started_at: None,
+            draining_since: None,
             stopped_at: None,
         }
     }
@@ -147,13 +151,18 @@ impl Life {
         self.drain_started_at
     }
 
+    /// When it began to drain, by the steady clock.
+    pub fn draining_since(&self) -> Option<Timestamp> {
+        self.draining_since
+    }
+
     /// When nothing of it ran any more.
     pub fn stopped_at(&self) -> Option<Timestamp> {
         self.stopped_at
     }
 
     /// Takes in what happened at `now`, and says what to do about it. What does not apply in a phase changes nothing.
-    pub fn next(&mut self, input: Input, now: Timestamp) -> Vec<Action> {
+    pub fn next(&mut self, input: Input, now: Moment) -> Vec<Action> {
         match (self.phase, input) {
             (Phase::Starting, Input::StartFailed | Input::StopRequested) => {
                 self.phase = Phase::Undoing;
@@ -165,20 +174,20 @@ impl Life {
             }
             (Phase::Starting | Phase::Returning, Input::Activated) => {
                 self.phase = Phase::Active;
-                self.activated_at = Some(now);
+                self.activated_at = Some(now.wall);
                 self.drain_started_at = None;
+                self.draining_since = None;
                 vec![Action::AllowRestarts(true)]
             }
             (Phase::Active, Input::Superseded) => {
                 self.phase = Phase::Superseded;
-                self.drain_started_at = Some(now);
+                self.begin_drain(now);
                 Vec::new()
             }
             (Phase::Active | Phase::Superseded | Phase::Returning, Input::Retired { drain }) => {
                 self.phase = Phase::Draining;
-                self.drain_started_at.get_or_insert(now);
                 // A release that was nearly put back has no more time than before.
-                let until = self.drain_started_at.unwrap_or(now).plus(drain);
+                let until = self.begin_drain(now).plus(drain);
                 vec![
                     Action::AllowRestarts(false),
                     Action::StopEarly,
@@ -189,7 +198,7 @@ impl Life {
                 Phase::Active | Phase::Superseded | Phase::Draining | Phase::Returning,
                 Input::StopRequested,
             ) => {
-                self.drain_started_at.get_or_insert(now);
+                self.begin_drain(now);
                 self.end(true)
             }
             (Phase::Draining, Input::Idle | Input::DrainTimeUp) => self.end(false),
@@ -197,6 +206,12 @@ impl Life {
             (Phase::Ending, Input::ProcessesStopped) => self.conclude(Phase::Stopped, now),
             _ => Vec::new(),
         }
+    }
+
+    /// Notes when the drain began, if it has not yet: when that was by the steady clock.
+    fn begin_drain(&mut self, now: Moment) -> Timestamp {
+        self.drain_started_at.get_or_insert(now.wall);
+        *self.draining_since.get_or_insert(now.steady)
     }
 
     /// A drain that is over closes what is left and then stops the processes. A stop by hand leaves the requests in
@@ -209,9 +224,9 @@ impl Life {
         }
     }
 
-    fn conclude(&mut self, phase: Phase, now: Timestamp) -> Vec<Action> {
+    fn conclude(&mut self, phase: Phase, now: Moment) -> Vec<Action> {
         self.phase = phase;
-        self.stopped_at = Some(now);
+        self.stopped_at = Some(now.wall);
         vec![Action::CloseConnections { drained: false }, Action::Conclude]
     }
 }
@@ -220,7 +235,10 @@ impl Life {
 mod tests {
     use super::*;
 
-    const NOW: Timestamp = Timestamp::EPOCH;
+    const NOW: Moment = Moment {
+        wall: Timestamp::from_ms(1000),
+        steady: Timestamp::EPOCH,
+    };
 
     fn phases(inputs: &[Input]) -> (Phase, Vec<Action>) {
         let mut life = Life::default();

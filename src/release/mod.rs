@@ -20,9 +20,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
-use tokio::time::Instant;
 
-use crate::clock::Timestamp;
+use crate::clock::{SteadyClock, Timestamp};
 use crate::config::{Config, DeployStrategy, Policy, ProcessDefinition};
 use crate::events::{EventLog, Milestone};
 use crate::host::ProcessHost;
@@ -95,6 +94,8 @@ pub struct Release {
     route: Route,
     events: Arc<EventLog>,
     life: Mutex<Life>,
+    /// What a drain is measured by, whatever is done to the system's clock and whichever engine goes on with it.
+    clock: SteadyClock,
     phase: watch::Sender<Phase>,
     drain_watch: Mutex<Option<AbortHandle>>,
     /// The config it retires by: its own, until another release takes over with a newer one.
@@ -128,7 +129,8 @@ impl Release {
             ),
         };
         let retires_by = blueprint.config.clone();
-        let release = Release::assemble(blueprint, parts, Life::default(), retires_by, host, events);
+        let life = (Life::default(), SteadyClock::start());
+        let release = Release::assemble(blueprint, parts, life, retires_by, host, events);
         release.note();
         release
     }
@@ -136,7 +138,7 @@ impl Release {
     fn assemble(
         blueprint: Blueprint,
         parts: Parts,
-        life: Life,
+        (life, clock): (Life, SteadyClock),
         retires_by: Arc<Config>,
         host: &Arc<dyn ProcessHost>,
         events: &Arc<EventLog>,
@@ -150,6 +152,7 @@ impl Release {
             events: events.clone(),
             phase: watch::channel(life.phase()).0,
             life: Mutex::new(life),
+            clock,
             drain_watch: Mutex::new(None),
             retires_by: Mutex::new(retires_by),
             blueprint,
@@ -282,7 +285,7 @@ impl Release {
     fn apply(self: &Arc<Self>, input: Input) {
         let actions = {
             let mut life = self.life.lock().unwrap_or_else(PoisonError::into_inner);
-            let actions = life.next(input, Timestamp::now());
+            let actions = life.next(input, self.clock.moment());
             // Published before the actions, so that whatever they lead to finds the new phase.
             if !life.phase().is_over() {
                 self.phase.send_replace(life.phase());
@@ -340,7 +343,7 @@ impl Release {
 
     fn watch_until(self: &Arc<Self>, until: Timestamp) {
         let release = self.clone();
-        let deadline = Instant::now() + until.since(Timestamp::now());
+        let deadline = self.clock.instant(until);
         let watch = tokio::spawn(async move {
             let idle = tokio::time::timeout_at(deadline, release.route.connections().wait_idle()).await;
             release.apply(if idle.is_ok() {
@@ -356,11 +359,12 @@ impl Release {
         let cut = self.route.connections().close();
         if drained {
             let life = self.life();
-            let since = life.drain_started_at().unwrap_or_else(Timestamp::now);
+            let now = self.clock.now();
+            let since = life.draining_since().unwrap_or(now);
             self.events.record(Milestone::ReleaseDrained {
                 release_id: self.key().id.clone(),
                 instance: self.key().instance,
-                elapsed_ms: u64::try_from(Timestamp::now().since(since).as_millis()).unwrap_or(u64::MAX),
+                elapsed_ms: u64::try_from(now.since(since).as_millis()).unwrap_or(u64::MAX),
                 cut_http: cut.http,
                 cut_websocket: cut.websocket,
             });

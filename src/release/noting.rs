@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::health::Target;
 use super::lifecycle::{Life, Phase};
 use super::{Blueprint, Parts, Release, ReleaseKey};
-use crate::clock::Timestamp;
+use crate::clock::{ClockSetting, SteadyClock};
 use crate::config::{Config, os_text};
 use crate::events::EventLog;
 use crate::host::{Estate, Note, ProcessHost, Unreadable, note_of};
@@ -32,6 +32,9 @@ struct ReleaseNote {
     scope: Arc<Scope>,
     target: Target,
     life: Life,
+    /// What its drain is measured by; an engine of an earlier version did not tell.
+    #[serde(default)]
+    clock: Option<ClockSetting>,
     /// The config it retires by, if that is not its own.
     retires_by: Option<Arc<Config>>,
     handoffs: Vec<u64>,
@@ -70,6 +73,7 @@ impl Release {
             scope: blueprint.scope.clone(),
             target: blueprint.target.clone(),
             life: self.life(),
+            clock: Some(self.clock.setting()),
             retires_by: Some(retires_by.clone()).filter(|config| !Arc::ptr_eq(config, &blueprint.config)),
             handoffs: numbers(&self.handoffs),
             companions: numbers(&self.companions),
@@ -144,7 +148,8 @@ impl ReleaseNote {
             target: self.target,
         };
         let retires_by = self.retires_by.unwrap_or(self.config);
-        let release = Release::assemble(blueprint, parts, self.life, retires_by, host, events);
+        let clock = self.clock.map_or_else(SteadyClock::start, SteadyClock::go_on);
+        let release = Release::assemble(blueprint, parts, (self.life, clock), retires_by, host, events);
         release.go_on();
         Ok(release)
     }
@@ -171,7 +176,10 @@ impl Release {
                 self.stop_early();
                 // After an upgrade its connections are still to come; else they went with the engine before.
                 let life = self.life();
-                let since = life.drain_started_at().unwrap_or_else(Timestamp::now);
+                let since = life
+                    .draining_since()
+                    .or(life.drain_started_at())
+                    .unwrap_or_else(|| self.clock.now());
                 self.watch_until(since.plus(self.retiring_config().proxy.drain_timeout));
             }
             Phase::Stopped | Phase::Failed => {}

@@ -4,6 +4,7 @@
 #![cfg(target_os = "linux")]
 
 mod booting;
+mod clock;
 mod crashing;
 mod crossing;
 mod deploying;

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestError, TestRng, TestRunner};
 
 use super::{Next, Outcome, Sequence};
-use crate::clock::Timestamp;
+use crate::clock::{Moment, Timestamp};
 use crate::release::DeployPhase;
 use crate::release::lifecycle::{Input, Life, Phase};
 
@@ -149,7 +149,12 @@ impl World {
 
     fn tell(&mut self, release: usize, input: Input) {
         self.now += 1;
-        self.releases[release].next(input, Timestamp::from_ms(self.now));
+        let now = Timestamp::from_ms(self.now);
+        let moment = Moment {
+            wall: now,
+            steady: now,
+        };
+        self.releases[release].next(input, moment);
     }
 
     /// Between deploys exactly the release with the traffic is active.

@@ -7,7 +7,7 @@ use super::super::Status;
 use super::super::launch::Launch;
 use super::super::lifecycle::{Hook, Life};
 use super::Supervisor;
-use crate::clock::Timestamp;
+use crate::clock::{ClockSetting, Timestamp};
 use crate::host::{SpawnSpec, note_of};
 
 /// The note of one process.
@@ -15,6 +15,9 @@ use crate::host::{SpawnSpec, note_of};
 pub(in crate::process) struct ProcessNote {
     pub launch: Launch,
     pub life: Life,
+    /// What its moments are measured by; an engine of an earlier version did not tell.
+    #[serde(default)]
+    pub clock: Option<ClockSetting>,
     pub status: Status,
     /// When the machine is to be woken.
     pub wake_at: Option<Timestamp>,
@@ -47,6 +50,7 @@ impl Supervisor {
         let note = ProcessNote {
             launch: self.setting.launch.clone(),
             life: self.life.clone(),
+            clock: Some(self.clock.setting()),
             status: self.setting.publish.borrow().clone(),
             wake_at: self.wake.map(|at| self.timestamp(at)),
             leader_ended: self.child.as_ref().is_some_and(|current| current.leader_ended),
@@ -93,10 +97,5 @@ impl Supervisor {
             Some(ahead) => self.clock.now().plus(ahead),
             None => self.clock.now().minus(now - at),
         }
-    }
-
-    /// The other way round; what is over counts as now.
-    pub(super) fn instant(&self, at: Timestamp) -> Instant {
-        Instant::now() + at.since(self.clock.now())
     }
 }

@@ -12,6 +12,7 @@ use super::super::lifecycle::{Hook, Input, StartReason, State, StopStage};
 use super::Supervisor;
 use super::current::{Current, Look};
 use super::noting::ProcessNote;
+use crate::clock::SteadyClock;
 use crate::config::GracefulStop;
 use crate::host::{Child, Heir, Role, SpawnSpec};
 
@@ -28,6 +29,9 @@ impl Supervisor {
     /// Takes over what is there, and does what is left to do at once.
     pub(super) async fn resume(&mut self, left: Resumption) {
         let note = left.note;
+        if let Some(setting) = note.clock {
+            self.clock = SteadyClock::go_on(setting);
+        }
         let (mains, hooks): (Vec<Heir>, Vec<Heir>) = left
             .children
             .into_iter()
@@ -109,10 +113,10 @@ impl Supervisor {
 
     /// When the machine is to be woken. A note that was made before its deeds does not know that yet.
     fn wake_of(&self, note: &ProcessNote) -> Option<Instant> {
-        let noted = note.wake_at.map(|at| self.instant(at));
+        let noted = note.wake_at.map(|at| self.clock.instant(at));
         let rules = self.life.rules();
         match self.life.state() {
-            State::Backoff { until } => Some(self.instant(*until)),
+            State::Backoff { until } => Some(self.clock.instant(*until)),
             State::Stopping(stop) if stop.stage == StopStage::Terminating && note.asked_at.is_none() => {
                 match rules.graceful_stop {
                     GracefulStop::After(limit) => Some(Instant::now() + limit),
@@ -154,7 +158,7 @@ impl Supervisor {
                 let noted = note.hook.filter(|(noted, _)| *noted == hook);
                 let deadline = noted.map_or_else(
                     || Instant::now() + if hook == Hook::Drain { drain_limit } else { limit },
-                    |(_, at)| self.instant(at),
+                    |(_, at)| self.clock.instant(at),
                 );
                 let host = Arc::clone(&self.setting.host);
                 self.hook = Some(RunningHook::adopt(hook, host, child, deadline));

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestError, TestRng, TestRunner};
 
 use super::{Action, Input, Life, Phase};
-use crate::clock::Timestamp;
+use crate::clock::{Moment, Timestamp};
 
 /// Bugs of the kind such a machine could have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,7 +109,11 @@ impl World {
         }
         self.now = self.now.plus(Duration::from_millis(10));
         let before = self.life.phase();
-        let mut actions = self.life.next(input, self.now);
+        let moment = Moment {
+            wall: self.now,
+            steady: self.now,
+        };
+        let mut actions = self.life.next(input, moment);
         if let Some(bug) = self.bug {
             bug.twist(before, input, &mut self.life, &mut actions);
         }
