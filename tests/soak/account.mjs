@@ -39,7 +39,7 @@ export function account({stage, load, tunnels, rude, faults, followers}) {
   const reasons = new Map()
   const broken = [...load.broken, ...rude.broken, ...tunnels.ended.filter(({outcome}) => outcome !== "left")]
   for (const one of broken) {
-    const reason = reasonFor(one, faults, followers)
+    const reason = reasonFor(one, {stage, faults, followers})
     const what = `${one.kind}, ${one.outcome}: ${reason}`
     if (reason === undefined) findings.push(`without a reason: ${describe(one, faults)}`)
     else reasons.set(what, (reasons.get(what) ?? 0) + 1)
@@ -49,10 +49,12 @@ export function account({stage, load, tunnels, rude, faults, followers}) {
 
 /**
  * @param {Broken} broken
- * @param {import("./faults.mjs").Faults} faults
- * @param {import("./followers.mjs").Followers} followers
+ * @param {object} run
+ * @param {import("./stage.mjs").Stage} run.stage
+ * @param {import("./faults.mjs").Faults} run.faults
+ * @param {import("./followers.mjs").Followers} run.followers
  */
-function reasonFor(broken, faults, followers) {
+function reasonFor(broken, {stage, faults, followers}) {
   const isTunnel = !("id" in broken)
   const because = (/** @type {string} */ name) => faults.deeds.filter((deed) => {
     const isSlow = name === stoppedForMemory
@@ -76,7 +78,7 @@ function reasonFor(broken, faults, followers) {
   }
   if (isTunnel && ["ended", "cut"].includes(broken.outcome)) {
     if (because(stoppedForMemory).length > 0) return "the web process was stopped for its memory"
-    if (isRetired(broken, followers)) return "its release was retired"
+    if (isRetired(broken, stage, followers)) return "its release was retired"
   }
   return undefined
 }
@@ -85,13 +87,14 @@ function reasonFor(broken, faults, followers) {
  * Whether the release that had the tunnel was retired, and has had its time to drain.
  *
  * @param {import("./tunnels.mjs").Tunnel} tunnel
+ * @param {import("./stage.mjs").Stage} stage
  * @param {import("./followers.mjs").Followers} followers
  */
-function isRetired(tunnel, followers) {
+function isRetired(tunnel, stage, followers) {
   const endedAt = performance.timeOrigin + tunnel.ended
   return followers.events.some(({message, at, data}) => {
     const isItsOwn = message === "release draining" && data.releaseId === tunnel.release
-    return isItsOwn && endedAt - Date.parse(at) > drainTimeoutMs - shortMs
+    return isItsOwn && endedAt - stage.clock.machineTime(at) > drainTimeoutMs - shortMs
   })
 }
 

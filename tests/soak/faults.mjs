@@ -88,6 +88,15 @@ export class Faults {
     "web process above its memory limit": () => this.#exhaustMemory(),
     "web process paused": () => this.#pause(),
     "disk of the state file full": () => this.#fillDisk(),
+    "clock set": async () => this.#stage.clock.set(this.#random.pick(clockShifts)),
+    "clock set and engine killed": async () => {
+      this.#stage.clock.set(this.#random.pick(clockShifts))
+      await this.#killEngine()
+    },
+    "clock set and upgrade in a deploy": () => this.#together(this.#deploy("good"), () => {
+      this.#stage.clock.set(this.#random.pick(clockShifts))
+      return this.#upgrade()
+    }),
     "engine killed in a deploy": () => this.#together(this.#deploy("good"), () => this.#killEngine()),
     "web process killed in a deploy": () => this.#together(this.#deploy("good"), () => this.#kill("web")),
     "engine killed in an upgrade": () => this.#together(this.#upgrade(), () => this.#killEngine()),
@@ -278,6 +287,9 @@ export class Faults {
   }
 }
 
+/** By how many seconds the clock of the daemon and its processes may differ from the machine's: up to a day, both ways. */
+const clockShifts = [-86_400, -3600, 0, 3600, 86_400]
+
 const helpers = ["worker", "scheduler", "broker"]
 
 /** Each as often as it is to come up. */
@@ -286,7 +298,8 @@ const weighted = [
   ...times(2, "restart"), ...times(3, "web process killed"), ...times(2, "helper killed"), ...times(3, "engine killed"),
   ...times(3, "upgrade"), "web process above its memory limit", ...times(2, "web process paused"),
   "disk of the state file full", ...times(2, "engine killed in a deploy"), "web process killed in a deploy",
-  "engine killed in an upgrade", "engine killed in a rollback", "upgrade in a deploy", "engine killed twice"
+  "engine killed in an upgrade", "engine killed in a rollback", "upgrade in a deploy", "engine killed twice",
+  "clock set", "clock set and engine killed", "clock set and upgrade in a deploy"
 ]
 
 /**

@@ -7,6 +7,7 @@ import {tmpdir} from "node:os"
 import {join} from "node:path"
 import {setTimeout as wait} from "node:timers/promises"
 import {fileURLToPath} from "node:url"
+import {WallClock} from "./clock.mjs"
 import {ask} from "./control.mjs"
 import {startOf} from "./resources.mjs"
 
@@ -21,6 +22,7 @@ export class Stage {
   socket = join(this.folder, "control.sock")
   stateFolder = join(this.folder, "state")
   log = join(this.folder, "daemon.log")
+  clock = new WallClock(this.folder)
   /** Whether the state file is on a file system of its own, that can be filled. */
   hasSmallDisk = false
   port = 0
@@ -123,7 +125,8 @@ export class Stage {
   #start() {
     const log = openSync(this.log, "a")
     const args = ["daemon", "--config", join(this.folder, "rollbridge.json")]
-    this.#daemon = spawn(this.#binary, args, {stdio: ["ignore", log, log]})
+    const env = {...process.env, ...this.clock.environment}
+    this.#daemon = spawn(this.#binary, args, {stdio: ["ignore", log, log], env})
     const daemon = this.#daemon
     this.#ended = new Promise((resolve) => {
       daemon.once("error", (error) => resolve(error.message))
