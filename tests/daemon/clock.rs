@@ -30,7 +30,9 @@ impl WallClock {
 
     /// It shows so many seconds more than the system's.
     fn shift(&self, seconds: i64) {
-        self.0.write_all_at(&seconds.to_ne_bytes(), 0).expect("it is a file");
+        self.0
+            .write_all_at(&seconds.to_ne_bytes(), 0)
+            .expect("it is a file");
     }
 }
 
@@ -39,7 +41,10 @@ fn library(setup: &Setup) -> PathBuf {
     let library = setup.folder().join("clock.so");
     let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/clock.c");
     let mut compiler = Command::new("cc");
-    compiler.args(["-shared", "-fPIC", "-O2", "-o"]).arg(&library).arg(source);
+    compiler
+        .args(["-shared", "-fPIC", "-O2", "-o"])
+        .arg(&library)
+        .arg(source);
     let status = compiler.status().expect("the C compiler that Rust links with");
     assert!(status.success(), "{source} does not compile");
     library
@@ -66,7 +71,11 @@ fn a_drain_takes_its_time_in_one_engine_and_in_the_next() {
         assert_eq!(daemon.state(&old), "draining", "it was not hurried");
         assert!(tunnels[number].echoes("still there"));
         let after = last_event(&daemon)["at"].clone();
-        assert_ne!(before.as_str().map(|at| &at[..10]), after.as_str().map(|at| &at[..10]), "another day");
+        assert_ne!(
+            before.as_str().map(|at| &at[..10]),
+            after.as_str().map(|at| &at[..10]),
+            "another day"
+        );
         daemon.wait_for_state(&old, "stopped");
         assert!(tunnels[number].is_cut());
     }
@@ -91,7 +100,11 @@ fn a_restart_waits_its_time_in_the_next_engine_too() {
         });
         clock.shift(shift);
         daemon.kill_engine();
-        assert_eq!(daemon.process("v1", "worker")["state"], "backoff", "it was not hurried");
+        assert_eq!(
+            daemon.process("v1", "worker")["state"],
+            "backoff",
+            "it was not hurried"
+        );
         wait_until("it runs again", || {
             daemon.process_is_up("v1", "worker") && pid(&daemon.process("v1", "worker")) != before
         });
