@@ -43,7 +43,7 @@ pub use members::Kinship;
 pub use orphan::Orphan;
 pub use output::{CUT_MARK, LONGEST_LINE_BYTES, Log, LogLine, Ring, Writer};
 pub use own_file::{LogFile, OwnFileError, PidFile};
-pub use platform::{Listener, is_held, listeners};
+pub use platform::{Listener, is_held, listeners, listens};
 pub use runtime_copy::{RUNTIME_FORMAT, RuntimeCopy, RuntimeError, runtime_folders};
 
 /// What to start: `/bin/sh -c <command>` in a session and process group of its own.

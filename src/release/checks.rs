@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 use super::{DeployPhase, Detail, Failure, Progress, Release, health};
 use crate::config::{Health, Policy};
 use crate::events::Milestone;
-use crate::host::listeners;
+use crate::host::{listeners, listens};
 use crate::process::{Condition, ManagedProcess, Status};
 
 impl Release {
@@ -48,12 +48,12 @@ impl Release {
                 Ok(attempt) => {
                     // Whoever answered, a process of this release that is gone by now makes it unfit.
                     self.check_processes(services)?;
-                    self.look_for_strangers().await;
                     self.events.record(Milestone::ReleaseHealthy {
                         release_id: self.key().id.clone(),
                         probes: attempt.number,
                         elapsed_ms: u64::try_from(attempt.elapsed.as_millis()).unwrap_or(u64::MAX),
                     });
+                    self.look_for_strangers().await;
                     Ok(())
                 }
                 Err(timeout) => Err(Failure::unhealthy(&self.proxied, timeout)),
@@ -88,15 +88,14 @@ impl Release {
     /// port is held by its runtime.
     async fn look_for_strangers(&self) {
         let address = self.blueprint.target.address;
-        let listening = listeners(address);
-        let members = self.proxied.members().await;
-        if listening
-            .iter()
-            .any(|listener| members.iter().any(|member| member.pid == listener.pid))
-        {
-            return;
-        }
-        for stranger in listening {
+        let members = self.proxied.members().await.into_iter();
+        let members: Vec<i32> = members.map(|member| member.pid).collect();
+        let looking = tokio::task::spawn_blocking(move || match listens(&members, address) {
+            true => Vec::new(),
+            false => listeners(address),
+        });
+        // It fails only while the runtime goes down.
+        for stranger in looking.await.unwrap_or_default() {
             self.events.record(Milestone::StrangerOnPort {
                 release_id: self.key().id.clone(),
                 process_id: self.proxied.identity().id.clone(),

@@ -21,7 +21,7 @@ use crate::error::plain;
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 
 /// How often is looked, between two probes, whether somebody has begun to listen.
-const LOOK: Duration = Duration::from_millis(5);
+const LOOK: Duration = Duration::from_millis(2);
 
 /// Whom to ask.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -23,7 +23,7 @@ use nix::sys::statvfs::{FsFlags, statvfs};
 
 pub(in crate::host) use everything::everything_running;
 pub use held_socket::is_held;
-pub use listeners::listeners;
+pub use listeners::{listeners, listens};
 pub(in crate::host) use members::{birth, command_line, is_same, proves_itself, survey, token};
 pub use replacing::{RECEIVE, go_on_as, maker, memory_file, packet_sockets, path_of};
 pub use thrift::let_go_of_code;

@@ -16,8 +16,8 @@ use portable as system;
 // Both halves have all of these, or the program does not compile.
 pub use system::{
     RECEIVE, Signals, abstract_address, adopt_orphans, backlog, close_on_exec, command_of_this_process,
-    ends_readable, forbids_programs, go_on_as, is_held, let_go_of_code, listeners, maker, memory_file,
-    name_process, own_program, packet_sockets, path_of, real_time, unbound_unix_socket,
+    ends_readable, forbids_programs, go_on_as, is_held, let_go_of_code, listeners, listens, maker,
+    memory_file, name_process, own_program, packet_sockets, path_of, real_time, unbound_unix_socket,
 };
 pub(super) use system::{
     birth, boot_id, children, command_line, everything_running, is_same, owner, proves_itself, survey, token,

@@ -4,7 +4,14 @@ use std::net::SocketAddr;
 
 use crate::host::platform::Listener;
 
-/// The processes that listen where a client of `address` would arrive. Those of other users are only seen by root.
+/// Whether one of these processes listens where a client of `address` would arrive.
+pub fn listens(pids: &[i32], address: SocketAddr) -> bool {
+    let inodes = listening_inodes(address);
+    pids.iter().any(|pid| holds_socket(*pid, &inodes))
+}
+
+/// The processes that listen where a client of `address` would arrive. Those of other users are only seen by root. It looks
+/// through every process of the machine, which takes its time.
 pub fn listeners(address: SocketAddr) -> Vec<Listener> {
     let inodes = listening_inodes(address);
     let Ok(entries) = std::fs::read_dir("/proc") else {
@@ -107,12 +114,14 @@ mod tests {
         for host in ["127.0.0.1:0", "0.0.0.0:0", "[::]:0"] {
             let listener = std::net::TcpListener::bind(host).expect("a free port");
             let port = listener.local_addr().expect("it is bound").port();
-            let found = listeners(SocketAddr::from(([127, 0, 0, 1], port)));
+            let address = SocketAddr::from(([127, 0, 0, 1], port));
+            let found = listeners(address);
             let me = i32::try_from(std::process::id()).expect("a pid");
             assert!(
                 found.iter().any(|listener| listener.pid == me),
                 "{host}: {found:?}"
             );
+            assert!(listens(&[1, me], address) && !listens(&[1], address), "{host}");
             let elsewhere = listeners(SocketAddr::from(([127, 0, 0, 9], port)));
             assert_eq!(elsewhere.is_empty(), host.starts_with("127"), "{host}");
         }

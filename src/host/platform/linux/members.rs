@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::DirEntryExt;
 use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use nix::unistd::{Pid, getpgid, getsid};
 
@@ -54,7 +55,7 @@ pub(in crate::host) fn survey(kinships: &[&Kinship]) -> Vec<Vec<Found>> {
             let identity = (pid, entry.ino());
             let token = match acquaintances.remove(&identity) {
                 Some(known) => known,
-                None => asked_for_token(pid, &mut buffer)?,
+                None => token_once_settled(pid, &mut buffer)?,
             };
             let kin = token.as_deref().and_then(|token| by_token.get(token).copied());
             met.insert(identity, token);
@@ -95,8 +96,8 @@ fn asked_for_token(pid: i32, buffer: &mut Vec<u8>) -> Option<Option<Vec<u8>>> {
         environment = read(pid, &format!("task/{thread}/environ"), buffer).unwrap_or(b"none");
     }
     if environment.is_empty() {
-        // In the middle of an exec; or it has none at all, and is asked again the next time.
-        return None;
+        // It has none at all; or it is in the middle of an exec, or has ended.
+        return read_stat(pid, buffer)?.laid_out.then_some(None);
     }
     let mut variables = environment.split(|byte| *byte == 0);
     Some(
@@ -104,6 +105,22 @@ fn asked_for_token(pid: i32, buffer: &mut Vec<u8>) -> Option<Option<Vec<u8>>> {
             .find_map(|variable| variable.strip_prefix(b"ROLLBRIDGE_INSTANCE="))
             .map(<[u8]>::to_vec),
     )
+}
+
+/// The same, and nothing only if the process has ended: one in the middle of an exec is waited for, so that it is not taken
+/// for nobody's just when it is looked for the last time. That takes microseconds, or as long as the machine is busy
+/// with others.
+fn token_once_settled(pid: i32, buffer: &mut Vec<u8>) -> Option<Option<Vec<u8>>> {
+    const PATIENCE: Duration = Duration::from_millis(100);
+    let begun = Instant::now();
+    loop {
+        let token = asked_for_token(pid, buffer);
+        let is_over = || !read_stat(pid, &mut Vec::new()).is_some_and(|stat| stat.alive);
+        if token.is_some() || is_over() || begun.elapsed() > PATIENCE {
+            return token;
+        }
+        std::thread::sleep(Duration::from_micros(200));
+    }
 }
 
 /// Whether a member proves by itself that it belongs, once its leader may have been reaped by somebody else: by the token

@@ -11,6 +11,9 @@ pub(super) struct Stat {
     session: i32,
     pub start_ticks: u64,
     pub rss_pages: u64,
+    /// Its arguments and environment have their place in its memory; in the middle of an exec, and once it has ended, they
+    /// have none.
+    pub laid_out: bool,
 }
 
 impl Stat {
@@ -21,11 +24,12 @@ impl Stat {
         let _parent = fields.next()?;
         let group = fields.next()?.parse().ok()?;
         let session = fields.next()?.parse().ok()?;
-        // The number of threads is field 20 of the line, the start time field 22, resident pages field 24; the session
-        // was field 6.
+        // The number of threads is field 20 of the line, the start time field 22, resident pages field 24, the beginning of
+        // the environment field 50; the session was field 6.
         let threads: u32 = fields.nth(13)?.parse().ok()?;
         let start_ticks = fields.nth(1)?.parse().ok()?;
         let rss_pages = fields.nth(1)?.parse().ok()?;
+        let laid_out = fields.nth(25).is_some_and(|environment| environment != "0");
         let ended = matches!(state, "Z" | "X" | "x");
         // The state is that of the first thread, which may end before the others. It counts until they have ended too.
         let headless = ended && threads > 1;
@@ -37,6 +41,7 @@ impl Stat {
             session,
             start_ticks,
             rss_pages,
+            laid_out,
         })
     }
 }
@@ -58,7 +63,8 @@ mod tests {
                 group: 4200,
                 session: 4100,
                 start_ticks: 987_654,
-                rss_pages: 2
+                rss_pages: 2,
+                laid_out: false
             }
         );
         assert!(
@@ -71,6 +77,11 @@ mod tests {
                 .expect("a stat line")
                 .alive
         );
+        let laid_out = |environment: &str| {
+            let line = format!("{line}{} {environment} 51", " 1".repeat(24));
+            Stat::parse(&line).expect("a stat line").laid_out
+        };
+        assert!(laid_out("140723") && !laid_out("0"));
         let headless = line.replace(" S ", " Z ").replace(" 20 0 1 ", " 20 0 3 ");
         let headless = Stat::parse(&headless).expect("a stat line");
         assert!(headless.alive && headless.headless);
