@@ -6,9 +6,7 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
-use serde_json::{Value, json};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
 
@@ -20,7 +18,6 @@ use super::passed_sockets::PassedSockets;
 use super::taking_over::{self, TakingOver};
 use super::{output, service_status};
 use crate::config::{self, Config, ConfigFile, Issue, Loaded};
-use crate::control::client::Client;
 use crate::control::server::{Existing, Server};
 use crate::control::socket::is_live;
 use crate::daemon::{
@@ -33,9 +30,7 @@ use crate::fail_point;
 use crate::host::platform::name_process;
 use crate::host::{Estate, PidFile, ProcessIdentity};
 use crate::keeper::{Inheritance, KeeperHost, inherited_socket};
-
-/// How long a daemon that is in our way may take to say who it is.
-const INTRODUCTION: Duration = Duration::from_secs(2);
+use crate::ops::introduction::{Listener, introduce};
 
 /// The names under which the keeper holds the listeners.
 const PROXY: &str = "proxy";
@@ -403,16 +398,15 @@ async fn refuse_if_live(config: &Config) -> Result<(), Failure> {
     if !is_live(path) {
         return Ok(());
     }
-    let introduction = tokio::time::timeout(INTRODUCTION, introduce(config))
-        .await
-        .ok()
-        .flatten();
-    let who = match introduction {
-        Some((application, Some(release))) => {
-            format!("the daemon of {application}, with release {release} active,")
+    let who = match introduce(&config.control).await {
+        Listener::Daemon(daemon) => {
+            let release = daemon.active_release_id.as_ref();
+            let release = release.map_or("no active release".to_owned(), |id| {
+                format!("release {id} active")
+            });
+            format!("the daemon of {}, with {release},", daemon.application)
         }
-        Some((application, None)) => format!("the daemon of {application}, with no active release,"),
-        None => "a program that does not answer as a daemon".to_owned(),
+        Listener::Stranger(_) | Listener::Nobody => "a program that does not answer as a daemon".to_owned(),
     };
     Err(Failure::new(
         ErrorCode::Internal,
@@ -422,12 +416,4 @@ async fn refuse_if_live(config: &Config) -> Result<(), Failure> {
             path.display()
         ),
     ))
-}
-
-async fn introduce(config: &Config) -> Option<(String, Option<String>)> {
-    let mut client = Client::connect(&config.control).await.ok()?;
-    let status = json!({ "command": "status" }).as_object().cloned()?;
-    let answer = client.request(&status, |_| ()).await.ok()?;
-    let text = |field: &str| answer.get(field).and_then(Value::as_str).map(str::to_owned);
-    Some((text("application")?, text("activeReleaseId")))
 }

@@ -71,7 +71,8 @@ impl ClientError {
 #[derive(Debug)]
 pub struct Client {
     stream: BufReader<UnixStream>,
-    path: PathBuf,
+    /// Where it can be connected again.
+    control: Option<Control>,
 }
 
 /// A connection to the daemon of this config, if it is to be trusted.
@@ -106,7 +107,7 @@ impl Client {
     pub async fn connect(control: &Control) -> Result<Client, ClientError> {
         Ok(Client {
             stream: BufReader::new(trusted(control).await?),
-            path: control.path.clone(),
+            control: Some(control.clone()),
         })
     }
 
@@ -114,17 +115,30 @@ impl Client {
     pub fn over(stream: UnixStream) -> Client {
         Client {
             stream: BufReader::new(stream),
-            path: PathBuf::new(),
+            control: None,
         }
     }
 
-    /// Sends a request and waits for its final line; `watch` sees every line before it.
+    /// Sends a request and waits for its final line; `watch` sees every line before it. If the daemon makes way for another
+    /// program before it has begun, that one is asked.
     pub async fn request(
         &mut self,
         request: &Line,
         mut watch: impl FnMut(Line),
     ) -> Result<Line, ClientError> {
-        self.send(request).await?;
+        loop {
+            self.send(request).await?;
+            let answer = self.answer(&mut watch).await?;
+            match &self.control {
+                Some(control) if answer.get("retry").is_some_and(|retry| retry == true) => {
+                    *self = Client::connect(control).await?;
+                }
+                _ => return Ok(answer),
+            }
+        }
+    }
+
+    async fn answer(&mut self, watch: &mut impl FnMut(Line)) -> Result<Line, ClientError> {
         loop {
             let line = self.next_line().await?.ok_or(ClientError::ConnectionLost)?;
             match line.get("status").and_then(Value::as_str) {
@@ -156,8 +170,9 @@ impl Client {
             Ok(line) if is_protocol(&line) => Ok(Some(line)),
             _ => {
                 let cause = "it does not speak the control protocol".to_owned();
+                let control = self.control.as_ref();
                 Err(ClientError::Foreign {
-                    path: self.path.clone(),
+                    path: control.map(|control| control.path.clone()).unwrap_or_default(),
                     cause,
                 })
             }

@@ -54,7 +54,7 @@ impl Server {
         let is_passed = matches!(existing, Some(Existing::Passed { .. }));
         let is_new = matches!(existing, None | Some(Existing::Passed { was_used: false, .. }));
         let (socket, listener) = match existing {
-            Some(Existing::Held(listener)) => (ControlSocket::of(control)?, listener),
+            Some(Existing::Held(listener)) => (ControlSocket::of(control), listener),
             Some(Existing::Passed { listener, .. }) => {
                 listener.set_nonblocking(true).map_err(|source| SocketError::Io {
                     what: "use",

@@ -125,10 +125,10 @@ impl ControlSocket {
 
     /// The socket that an engine before this one made and listened on. Where its file has gone, so has the way to it, but
     /// not the daemon.
-    pub fn of(control: &Control) -> Result<ControlSocket, SocketError> {
+    pub fn of(control: &Control) -> ControlSocket {
         let path = control.path.clone();
         let identity = std::fs::symlink_metadata(&path).map_or((0, 0, 0, 0), |file| identity(&file));
-        Ok(ControlSocket { path, identity })
+        ControlSocket { path, identity }
     }
 
     /// One that somebody else has made, whose file is theirs.

@@ -23,6 +23,10 @@ pub fn error(code: ErrorCode, message: &str) -> Map<String, Value> {
 /// What the engine refused or failed to do.
 pub fn engine_error(failed: &EngineError) -> Map<String, Value> {
     let mut line = error(failed.code(), &failed.to_string());
+    if matches!(failed, EngineError::Upgrading) {
+        // Nothing of it has begun; whoever takes over can be asked the same.
+        line.insert("retry".into(), true.into());
+    }
     if let EngineError::Restart(error) = failed {
         line.insert("processId".into(), error.process_id().into());
     }

@@ -86,6 +86,29 @@ fn a_log_that_is_rotated_while_a_successor_rehearses_is_followed_by_it() {
 }
 
 #[test]
+fn who_waits_for_the_turn_gets_it_from_the_next_engine() {
+    let daemon = Setup::with_web().mortal().start();
+    daemon.deploy("v1").succeeds();
+    let mut upgrading = daemon.fail_at("rehearsing, pause", request());
+    let mut queued = daemon.deploy_request("v2");
+    queued["wait"] = true.into();
+    let mut waiting = daemon.begin(queued);
+    let path = daemon.release_folder("v3").display().to_string();
+    let mut deploy = daemon.command(&["deploy", "--wait", "--release-id", "v3", "--release-path", &path]);
+    let output = deploy.output().expect("the program runs");
+    upgrading.answer().succeeds();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert_eq!(daemon.get("/").body, "v3");
+    assert_eq!(daemon.events_of("daemon upgraded").len(), 1);
+    // Who speaks the protocol without the program is told to ask again.
+    assert_eq!(waiting.answer().fails_with("shutting_down")["retry"], true);
+}
+
+#[test]
 fn the_command_line_names_itself_as_the_program() {
     let daemon = Setup::with_web().start();
     daemon.deploy("v1").succeeds();
