@@ -5,8 +5,8 @@
  * Either way the thread is new for every load, so nothing imported earlier is reused. It depends on nothing but Node.
  */
 
-import {spawnSync} from "node:child_process"
 import {existsSync, realpathSync} from "node:fs"
+import {createRequire} from "node:module"
 import {basename, dirname, extname, join, relative} from "node:path"
 import {fileURLToPath, pathToFileURL} from "node:url"
 
@@ -263,6 +263,8 @@ function heading(line) {
  * @param {string} path
  */
 function searchSyntaxError(path) {
+  // Only now, because it takes some milliseconds to load.
+  const {spawnSync} = createRequire(import.meta.url)("node:child_process")
   const program = `await import(${JSON.stringify(pathToFileURL(path).href)})`
   const attempt = spawnSync(process.execPath, ["--input-type=module", "--eval", program], {
     encoding: "utf8",

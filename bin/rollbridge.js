@@ -4,7 +4,6 @@
 // Finds the native binary and becomes it, so that pid, descriptors and signals are the binary's own. Where the addon
 // that can do this is not loadable, the binary runs as a child and this process passes signals on.
 
-const {runAsChild} = require("../lib/run-as-child.js")
 const {findAddon, findBinary} = require("../lib/native.js")
 
 /** @returns {string} why this process is still itself */
@@ -30,6 +29,7 @@ function main() {
   }
   const args = process.argv.slice(2)
   const notReplaced = becomeBinary(binary, args)
+  const {runAsChild} = require("../lib/run-as-child.js")
   runAsChild({binary, args, env: {...process.env, ...additions}, notReplaced})
 }
 
