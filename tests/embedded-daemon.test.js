@@ -173,8 +173,8 @@ test("a config file is read again before each deploy; with control.path the comm
   await daemon.deploy({releasePath: release("one"), releaseId: "v1"})
   write("second")
   await daemon.deploy({releasePath: release("two"), releaseId: "v2"})
-  const [{logs}] = await daemon.logs({releaseId: "v2"})
-  assert.equal(logs[0].line, "mark second")
+  const first = await waitUntil("its output", async () => (await daemon.logs({releaseId: "v2"}))[0].logs[0])
+  assert.equal(first.line, "mark second")
   fs.writeFileSync(file, "export default {}")
   await assert.rejects(daemon.deploy({releasePath: release("one")}), {code: "invalid_config"})
   write("third")
@@ -206,7 +206,8 @@ test("in a worker thread, which may be ended at any time", async (t) => {
 })
 
 /**
- * A Node process of its own that runs a daemon and tells the pids of its children, then does as it is told.
+ * A Node process of its own that runs a daemon and tells the pids of its children; once they have been seen alive, it does
+ * as it is told.
  *
  * @param {import("node:test").TestContext} t
  * @param {string} then
@@ -225,11 +226,12 @@ async function host(t, then, before = "") {
         const keeper = Number(/^PPid:\\s+(\\d+)/m.exec(readFileSync("/proc/" + pid + "/status", "utf8"))[1])
         ${before}
         console.log(JSON.stringify([pid, keeper]))
+        await require("node:events").once(process.stdin.resume(), "end")
         ${then}
       }
       main()`
   })
-  const child = spawn(process.execPath, [path.join(folder, "host.cjs")], {stdio: ["ignore", "pipe", "pipe"]})
+  const child = spawn(process.execPath, [path.join(folder, "host.cjs")], {stdio: ["pipe", "pipe", "pipe"]})
   t.after(() => child.kill("SIGKILL"))
   let stderr = ""
   child.stderr.on("data", (chunk) => (stderr += chunk))
@@ -239,6 +241,7 @@ async function host(t, then, before = "") {
   /** @type {number[]} */
   const pids = JSON.parse(String(line[0]))
   assert.deepEqual(pids.filter(lives), pids)
+  child.stdin.end()
   return {child, ended, pids}
 }
 

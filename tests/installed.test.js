@@ -21,7 +21,7 @@ const target = currentTarget()
 const server = `require("node:http").createServer((request, response) => response.end(process.env.ROLLBRIDGE_RELEASE_ID))
   .listen(process.env.ROLLBRIDGE_PORT, "127.0.0.1")`
 
-// Longer than the limit for one test: on a busy machine npm takes its time, several times over.
+// For all of them together: on a busy machine npm takes its time, several times over.
 describe("the packed packages", {timeout: 600_000}, () => {
   const folder = makeTemporaryFolder()
   /** @type {Awaited<ReturnType<typeof packed>>} */

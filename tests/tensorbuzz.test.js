@@ -10,6 +10,7 @@ const {freePortRange, freePorts} = require("./support/free-ports.js")
 const {root} = require("./support/pages.js")
 const {RunningDaemon} = require("./support/running-daemon.js")
 const {temporaryFolder, writeFiles} = require("./support/temporary-folder.js")
+const {waitUntil} = require("./support/wait-until.js")
 const rollbridge = require("..")
 
 const example = path.join(root, "examples", "tensorbuzz.com.js")
@@ -63,8 +64,9 @@ test("tensorbuzz.com deploys in the order of its runbook, and goes back", async 
   assert.equal(services[0].process.releaseId, "20260521073000")
   assert.equal(services[0].process.port, jobsPort)
   const [, newest] = releases
-  const worker = newest.processes.find(({id}) => id === "background-jobs-worker")
-  assert.equal(worker?.logs[0].line, `background-jobs-worker ${newest.ports.beacon} ${jobsPort}`)
+  const logs = {config, process: "background-jobs-worker", releaseId: newest.releaseId}
+  const said = await waitUntil("the worker's first line", async () => (await rollbridge.logs(logs))[0].logs[0])
+  assert.equal(said.line, `background-jobs-worker ${newest.ports.beacon} ${jobsPort}`)
 
   await rollbridge.rollback({config})
   assert.equal(await answer(), "20260521073000")

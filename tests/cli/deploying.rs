@@ -1,7 +1,7 @@
 //! What a deploy shows while it happens, and how a failed one explains itself.
 
 use crate::running::Running;
-use crate::stage::{Daemon, Process, Setup};
+use crate::stage::{Daemon, Process, Setup, wait_until};
 use crate::terminal::{Terminal, plain};
 
 fn deploy<'a>(folder: &'a str, id: &'a str, more: &[&'a str]) -> Vec<&'a str> {
@@ -32,13 +32,16 @@ fn on_a_terminal_each_step_is_shown_as_it_happens() {
     std::fs::write(&go, "").expect("the folder is ours");
     terminal.wait_for_text("\x1b[32mswitch");
     terminal.ends_with(0);
+    // The end of what it has printed may still be on its way.
+    wait_until("the result is shown", || {
+        plain(&terminal.screen()).contains("\"activeReleaseId\": \"v1\"")
+    });
     let shown = plain(&terminal.screen());
     for words in [
         "worker started, pid ",
         "web started, pid ",
         ", port ",
         "traffic is on v1",
-        "\"activeReleaseId\": \"v1\"",
     ] {
         assert!(shown.contains(words), "{words}: {shown}");
     }

@@ -122,13 +122,17 @@ fn however_many_want_it_one_is_started() {
 fn one_that_shuts_down_is_waited_for() {
     let patient = Process::companion("worker")
         .running(
-            "trap 'while [ ! -e ../gate ]; do sleep 0.01; done; exit' TERM; while :; do sleep 0.01; done",
+            "trap 'while [ ! -e ../gate ]; do sleep 0.01; done; exit' TERM; : > ../ready; \
+             while :; do sleep 0.01; done",
         )
         .set("gracefulStopMs", "indefinite");
     let place = Setup::with_idle_web().process(patient).detached();
     place.ensure();
     let first = place.pid().expect("a pid");
     deploy(&place, "v1");
+    wait_until("its worker has patience", || {
+        place.folder().join("releases/ready").exists()
+    });
     let mut leaving = crate::stage::Client::connect(&place.socket());
     leaving.send(json!({ "command": "shutdown" }));
     wait_until("it takes no clients", || {
@@ -304,9 +308,7 @@ fn what_started_it_may_be_deleted() {
     for id in ["v3", "v4"] {
         let before = engine(&place);
         crate::stage::send(before, nix::sys::signal::Signal::SIGKILL);
-        wait_until("another engine answers", || {
-            Path::new(&format!("/proc/{before}")).exists() || engine(&place) != before
-        });
+        wait_until("another engine answers", || engine(&place) != before);
         deploy(&place, id);
         assert_eq!(place.status()["activeReleaseId"], id);
     }

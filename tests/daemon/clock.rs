@@ -4,9 +4,10 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::support::{Daemon, Process, Setup, pid, send, wait_until};
 
@@ -50,12 +51,15 @@ fn library(setup: &Setup) -> PathBuf {
     library
 }
 
-fn last_event(daemon: &Daemon) -> Value {
-    daemon.log().pop().expect("an event")
+/// The day of the newest event.
+fn day(daemon: &Daemon) -> String {
+    let newest = daemon.log().pop().expect("an event");
+    newest["at"].as_str().expect("a time")[..10].to_owned()
 }
 
 #[test]
 fn a_drain_takes_its_time_in_one_engine_and_in_the_next() {
+    const DRAIN: Duration = Duration::from_secs(3);
     let (daemon, clock) = WallClock::start(Setup::with_web().proxy("drainTimeoutMs", 3_000));
     daemon.deploy("v1").succeeds();
     let mut tunnels = Vec::new();
@@ -63,19 +67,16 @@ fn a_drain_takes_its_time_in_one_engine_and_in_the_next() {
         let mut tunnel = daemon.wire();
         tunnel.upgrade();
         tunnels.push(tunnel);
-        let before = last_event(&daemon)["at"].clone();
+        let before = day(&daemon);
+        let begun = Instant::now();
         daemon.deploy(&format!("v{}", number + 2)).succeeds();
         clock.shift(shift);
         daemon.ask(json!({ "command": "upgrade" })).succeeds();
         let old = format!("v{}", number + 1);
-        assert_eq!(daemon.state(&old), "draining", "it was not hurried");
-        assert!(tunnels[number].echoes("still there"));
-        let after = last_event(&daemon)["at"].clone();
-        assert_ne!(
-            before.as_str().map(|at| &at[..10]),
-            after.as_str().map(|at| &at[..10]),
-            "another day"
-        );
+        // On a busy machine all that may take so long that its time is over.
+        let drains = daemon.state(&old) == "draining" && tunnels[number].echoes("still there");
+        assert!(drains || begun.elapsed() >= DRAIN, "it was not hurried");
+        wait_until("it is another day", || day(&daemon) != before);
         daemon.wait_for_state(&old, "stopped");
         assert!(tunnels[number].is_cut());
     }
@@ -89,22 +90,21 @@ fn a_drain_takes_its_time_in_one_engine_and_in_the_next() {
 
 #[test]
 fn a_restart_waits_its_time_in_the_next_engine_too() {
+    const DELAY: Duration = Duration::from_secs(2);
     let companion = Process::companion("worker").set("restartDelayMs", 2_000);
     let (daemon, clock) = WallClock::start(Setup::with_idle_web().process(companion));
     daemon.deploy("v1").succeeds();
     for shift in [-DAY, 0] {
         let before = pid(&daemon.process("v1", "worker"));
+        let begun = Instant::now();
         send(before, Signal::SIGKILL);
         wait_until("it waits for its restart", || {
             daemon.process("v1", "worker")["state"] == "backoff"
         });
         clock.shift(shift);
         daemon.kill_engine();
-        assert_eq!(
-            daemon.process("v1", "worker")["state"],
-            "backoff",
-            "it was not hurried"
-        );
+        let waits = daemon.process("v1", "worker")["state"] == "backoff";
+        assert!(waits || begun.elapsed() >= DELAY, "it was not hurried");
         wait_until("it runs again", || {
             daemon.process_is_up("v1", "worker") && pid(&daemon.process("v1", "worker")) != before
         });

@@ -15,7 +15,8 @@ fn worker(daemon: &Daemon) -> Value {
 
 #[test]
 fn a_companion_that_crashes_comes_back_after_its_delay() {
-    let companion = Process::companion("worker").set("restartDelayMs", 400);
+    // Long enough to be seen on a busy machine.
+    let companion = Process::companion("worker").set("restartDelayMs", 2000);
     let daemon = Setup::with_idle_web().process(companion).start();
     daemon.deploy("v1").succeeds();
     let first = worker(&daemon);
@@ -41,7 +42,7 @@ fn a_companion_that_crashes_comes_back_after_its_delay() {
         (&json!(1), &json!("crash"))
     );
     assert_eq!(again["nextRestartAt"], Value::Null);
-    assert_eq!(daemon.events_of("process restart scheduled")[0]["delayMs"], 400);
+    assert_eq!(daemon.events_of("process restart scheduled")[0]["delayMs"], 2000);
     assert_eq!(
         daemon
             .events_of("process started")
@@ -54,13 +55,13 @@ fn a_companion_that_crashes_comes_back_after_its_delay() {
 #[test]
 fn a_spent_budget_is_the_end() {
     let companion = Process::companion("worker")
-        .running("echo try >> ../tries; test -f ../calm || exit 5; exec sleep 1000")
+        .running("test -f ../calm; seen=$?; echo try >> ../tries; test $seen = 0 || exit 5; exec sleep 1000")
         .set("restartDelayMs", 10)
         .set("restart", json!({ "maxRestarts": 2, "backoffFactor": 3 }));
     let daemon = Setup::with_idle_web().process(companion).start();
     std::fs::write(daemon.release_folder("v1").join("../calm"), "").expect("the folder is ours");
     daemon.deploy("v1").succeeds();
-    wait_until("it has begun", || {
+    wait_until("it has found calm", || {
         daemon.release_folder("v1").join("../tries").exists()
     });
     std::fs::remove_file(daemon.release_folder("v1").join("../calm")).expect("it is there");

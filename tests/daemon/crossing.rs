@@ -3,7 +3,7 @@
 use nix::sys::signal::Signal;
 use serde_json::json;
 
-use crate::support::{Process, Setup, is_alive, pid, send, wait_until};
+use crate::support::{Process, Setup, has_said, is_alive, pid, send, wait_until};
 
 #[test]
 fn a_web_process_whose_leader_has_ended_is_not_switched_to() {
@@ -57,11 +57,11 @@ fn a_queued_stop_or_restart_leaves_with_its_client() {
         !daemon.events_of("deploy starting").is_empty()
     });
     for command in ["stop", "restart"] {
-        let sessions = daemon.sessions();
+        wait_until("only the deploy has a client", || daemon.sessions() == 1);
         let client = daemon.begin(json!({ "command": command }));
-        wait_until("it is heard", || daemon.sessions() > sessions);
+        wait_until("it is heard", || daemon.sessions() == 2);
         drop(client);
-        wait_until("it is gone", || daemon.sessions() <= sessions);
+        wait_until("it is gone", || daemon.sessions() == 1);
     }
     std::fs::write(daemon.release_folder("v2").join("go"), "").expect("the folder is ours");
     deploy.answer().succeeds();
@@ -83,6 +83,11 @@ fn a_shutdown_does_not_wait_for_a_restart_to_go_through_its_list() {
         .fold(Setup::with_web(), |setup, id| setup.process(slow(id)))
         .start();
     daemon.deploy("v1").succeeds();
+    for id in ["a", "b", "c"] {
+        wait_until("it is ready to stop slowly", || {
+            has_said(&daemon.process("v1", id), "ready")
+        });
+    }
     let started = daemon.events_of("process started").len();
     let _restart = daemon.begin(json!({ "command": "restart", "policy": "companion" }));
     wait_until("the restart begins", || {

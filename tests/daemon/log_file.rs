@@ -53,6 +53,8 @@ fn a_renamed_log_is_begun_anew_by_keeper_and_engine() {
     let daemon = logging(Setup::with_idle_web()).start();
     let log = log_of(&daemon);
     daemon.deploy("v1").succeeds();
+    // The last line may just be on its way to the old file.
+    wait_until("all is written", || has(&log, "deploy finished"));
     let first = rotate(&daemon, "log.1");
     assert_eq!(written(&log)[0]["data"]["path"], log.display().to_string());
     daemon.deploy("v2").succeeds();

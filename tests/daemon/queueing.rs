@@ -13,7 +13,9 @@ fn a_deploy_outlives_its_client() {
     let daemon = Setup::with_web().start();
     drop(daemon.begin_deploy("v1"));
     wait_until("v1 is active", || daemon.status()["activeReleaseId"] == "v1");
-    assert_eq!(daemon.events_of("deploy finished").len(), 1);
+    wait_until("it has come to its end", || {
+        daemon.events_of("deploy finished").len() == 1
+    });
 }
 
 #[test]

@@ -120,13 +120,19 @@ fn what_cannot_be_restarted_is_said() {
 #[test]
 fn a_failed_process_is_revived_with_its_counts_cleared() {
     let worker = Process::companion("worker")
-        .running("test -e ../broken || exec sleep 1000; exit 1")
+        .running("test -e ../broken && exit 1; echo up; exec sleep 1000")
         .set("restartDelayMs", 0)
         .set("restart", json!({ "maxRestarts": 2 }));
     let daemon = Setup::with_idle_web().process(worker).start();
     let broken = daemon.folder().join("releases/broken");
     daemon.deploy("v1").succeeds();
     let fail = |times: usize| {
+        // One that has not looked yet would end by itself.
+        wait_until("it has found nothing broken", || {
+            let logs = daemon.process("v1", "worker")["logs"].clone();
+            let up = |line: &&Value| line["line"] == "up";
+            logs.as_array().expect("a list").iter().filter(up).count() == times
+        });
         std::fs::write(&broken, "").expect("the folder is ours");
         crate::support::send(
             pid(&daemon.process("v1", "worker")),

@@ -51,7 +51,7 @@ fn without_memory_another_one_goes_on() {
     wait_until("another one is there", || {
         status(&place).is_some_and(|status| status["engine"]["pid"] != pid)
     });
-    assert!(place.log().contains("engine restarted"));
+    wait_until("the daemon says so", || place.log().contains("engine restarted"));
     assert_eq!(worker(&place)["pid"], before["pid"], "no process was restarted");
     assert!(answers(&place));
     recovers(&place);

@@ -3,10 +3,8 @@
 
 import {drainTimeoutMs} from "./config.mjs"
 
-/** How long after the deed its clients may hear of it, on a busy machine. */
+/** How long after the deed, or after it was through, its clients may hear of it, on a busy machine. */
 const hearsWithinMs = 5000
-/** A process that is stopped for its memory is to end within its grace, and is not killed earlier. */
-const stopsWithinMs = 12_000
 /** A client may send its next request before it hears that its connection is gone. */
 const notYetHeardMs = 1500
 
@@ -56,11 +54,9 @@ export function account({stage, load, tunnels, rude, faults, followers}) {
  */
 function reasonFor(broken, {stage, faults, followers}) {
   const isTunnel = !("id" in broken)
-  const because = (/** @type {string} */ name) => faults.deeds.filter((deed) => {
-    const isSlow = name === stoppedForMemory
-    const isInTime = broken.ended - deed.at < (isSlow ? stopsWithinMs : hearsWithinMs)
-    const isAfterBegin = deed.at >= broken.began - (isSlow ? stopsWithinMs : notYetHeardMs)
-    return deed.name === name && deed.at <= broken.ended && isAfterBegin && isInTime
+  const because = (/** @type {string} */ what) => faults.deeds.filter(({name, at, over = at}) => {
+    const isInTime = at <= broken.ended && broken.ended - over < hearsWithinMs
+    return name === what && isInTime && over >= broken.began - notYetHeardMs
   })
   if (["reset", "cut"].includes(broken.outcome) && because("engine killed").length > 0) {
     return "in flight when the engine was killed"
@@ -92,9 +88,9 @@ function reasonFor(broken, {stage, faults, followers}) {
  */
 function isRetired(tunnel, stage, followers) {
   const endedAt = performance.timeOrigin + tunnel.ended
-  return followers.events.some(({message, at, data}) => {
+  return followers.events.some(({message, at, data, heardAt}) => {
     const isItsOwn = message === "release draining" && data.releaseId === tunnel.release
-    return isItsOwn && endedAt - stage.clock.machineTime(at) > drainTimeoutMs - shortMs
+    return isItsOwn && endedAt - stage.clock.machineTime(at, heardAt) > drainTimeoutMs - shortMs
   })
 }
 

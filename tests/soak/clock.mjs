@@ -11,8 +11,8 @@ export class WallClock {
   /** What a process needs in its environment to have this clock; empty where there is no such clock. */
   environment = {}
   #file
-  /** By how much it was shifted, and since when by the machine's clock. */
-  #shifts = [{at: -Infinity, ms: 0}]
+  /** By how many milliseconds it was shifted at any time; they differ by an hour at least. */
+  #shifts = new Set([0])
 
   /** @param {string} folder */
   constructor(folder) {
@@ -31,22 +31,18 @@ export class WallClock {
     // In one piece, and in place: the processes have the file in their memory.
     writeSync(file, bytes, 0, bytes.byteLength, 0)
     closeSync(file)
-    this.#shifts.push({at: Date.now(), ms: seconds * 1000})
+    this.#shifts.add(seconds * 1000)
   }
 
   /**
-   * When something was by the machine's clock; the shifts differ by much more than it takes to note them.
+   * When something was by the machine's clock: of the moments that may be meant, the one nearest to when it was heard of.
    *
    * @param {string} shown by this clock
+   * @param {number} heardAt by the machine's
    */
-  machineTime(shown) {
-    const at = Date.parse(shown)
-    const toleranceMs = 1000
-    const shift = this.#shifts.findLast(({at: since, ms}, index) => {
-      const until = this.#shifts[index + 1]?.at ?? Infinity
-      return at - ms >= since - toleranceMs && at - ms <= until + toleranceMs
-    })
-    if (!shift) throw new Error(`the clock never showed ${shown}`)
-    return at - shift.ms
+  machineTime(shown, heardAt) {
+    const moments = [...this.#shifts].map((ms) => Date.parse(shown) - ms)
+    const distance = (/** @type {number} */ moment) => Math.abs(moment - heardAt)
+    return moments.reduce((nearest, moment) => (distance(moment) < distance(nearest) ? moment : nearest))
   }
 }

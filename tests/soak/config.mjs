@@ -2,9 +2,9 @@
 
 import {join} from "node:path"
 
-/** Where web processes may listen: away from the ports that the system gives to clients, and from those of another run. */
-const firstPort = 10_000 + (process.pid % 50) * 400
-const webPorts = {from: firstPort, to: firstPort + 399}
+/** Where web processes may listen: away from the ports that the system gives to clients, and from those of other tests. */
+const firstPort = 10_000 + (process.pid % 50) * 200
+const webPorts = {from: firstPort, to: firstPort + 199}
 /** How long a retired release keeps its connections. */
 export const drainTimeoutMs = 6000
 const mebibyte = 1024 * 1024

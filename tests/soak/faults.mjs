@@ -7,7 +7,13 @@ import {setTimeout as wait} from "node:timers/promises"
 import {ConnectionLost} from "./control.mjs"
 import {processesOf} from "./stage.mjs"
 
-/** @typedef {{name: string, at: number, pid?: number}} Deed what may break something: "engine killed", "web killed", … */
+/**
+ * @typedef {object} Deed what may break something
+ * @property {string} name "engine killed", "web killed", …
+ * @property {number} at
+ * @property {number} [over] when it was through, if it took its time
+ * @property {number} [pid]
+ */
 
 /**
  * @typedef {object} Parts
@@ -48,6 +54,11 @@ export class Faults {
     this.#load = load
     this.#random = random
     this.#log = log
+  }
+
+  /** How many there were. */
+  get count() {
+    return [...this.done.values()].reduce((sum, times) => sum + times, 0)
   }
 
   /** The first release; without it nothing serves. */
@@ -150,8 +161,7 @@ export class Faults {
     const serving = ours.find(({releaseId, policy}) => releaseId === status.activeReleaseId || policy === "service")
     const pid = serving?.pid ?? ours[0]?.pid
     if (!pid) return
-    this.#deed(id === "web" ? "web killed" : "helper killed", pid)
-    process.kill(pid, "SIGKILL")
+    this.#killNow(id === "web" ? "web killed" : "helper killed", pid)
     await this.#stage.until(`another ${id} runs`, async () => {
       const after = await this.#stage.status()
       const running = processesOf(after).filter((one) => one.id === id && one.state === "running")
@@ -161,16 +171,16 @@ export class Faults {
 
   async #killEngine() {
     const {engine: {pid}} = await this.#stage.status()
-    this.#deed("engine killed", pid)
-    process.kill(pid, "SIGKILL")
+    this.#killNow("engine killed", pid)
     await this.#stage.until("another engine answers", async () => (await this.#stage.status()).engine.pid !== pid)
   }
 
   async #exhaustMemory() {
     const web = await this.#web()
-    this.#deed("web process stopped for its memory", web)
+    const deed = this.#deed("web process stopped for its memory", web)
     process.kill(web, "SIGUSR2")
     await this.#stage.until("it is started again", async () => (await this.#web()) !== web)
+    deed.over = performance.now()
   }
 
   async #pause() {
@@ -258,20 +268,41 @@ export class Faults {
   }
 
   /**
+   * Kills a process, unless it has ended by itself since it was seen, as an engine does that makes way for another one.
+   *
+   * @param {string} name
+   * @param {number} pid
+   */
+  #killNow(name, pid) {
+    try {
+      process.kill(pid, "SIGKILL")
+    } catch {
+      return
+    }
+    this.#deed(name, pid)
+  }
+
+  /**
    * @param {string} name
    * @param {number} pid
    */
   #deed(name, pid) {
-    this.deeds.push({name, at: performance.now(), pid})
+    /** @type {Deed} */
+    const deed = {name, at: performance.now(), pid}
+    this.deeds.push(deed)
+    return deed
   }
 
   #unsettle() {
     this.serving.push({at: performance.now()})
   }
 
-  /** Resolves when one release is active, all its processes run, and it is the one that answers. */
+  /** Resolves when nothing is under way, one release is active, all its processes run, and it is the one that answers. */
   async #settled() {
     await this.#stage.until("a release is active and answers", async () => {
+      // What a killed engine had begun, the next one brings to its end; until then this is refused for another reason.
+      const {code} = await this.#stage.ask({command: "rollback", releaseId: "never-deployed"})
+      if (code !== "release_not_found") return false
       const status = await this.#stage.status()
       this.#followers.look(status)
       const active = status.releases.filter((/** @type {any} */ {state}) => state === "active")

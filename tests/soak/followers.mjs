@@ -4,7 +4,7 @@
 import {follow} from "./control.mjs"
 
 export class Followers {
-  /** @type {{seq: number, at: string, message: string, data: any}[]} */
+  /** @type {{seq: number, at: string, message: string, data: any, heardAt: number}[]} */
   events = []
   lines = 0
   /** @type {string[]} */
@@ -38,7 +38,7 @@ export class Followers {
     if (status !== "event") return
     if (seq !== this.#lastEvent + 1) this.wrong.push(`events: ${seq} came after ${this.#lastEvent}`)
     this.#lastEvent = seq
-    this.events.push({seq, at, message, data})
+    this.events.push({seq, at, message, data, heardAt: Date.now()})
   }
 
   /**

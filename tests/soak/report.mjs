@@ -5,7 +5,6 @@ export function report({seed, seconds, findings, reasons, load, tunnels, rude, f
   const count = (/** @type {string} */ outcome) => load.broken.filter((visit) => visit.outcome === outcome).length
   const answered = [...load.answered].map(([kind, times]) => `${kind} ${times}`).join(", ")
   const outcomes = ["reset", "cut", "status 502", "status 503", "refused"].map((outcome) => `${outcome} ${count(outcome)}`)
-  const faultCount = [...faults.done.values()].reduce((sum, times) => sum + times, 0)
   return [
     "",
     `${seconds} s, seed ${seed}`,
@@ -16,7 +15,7 @@ export function report({seed, seconds, findings, reasons, load, tunnels, rude, f
     `${tunnels.ended.length} WebSockets and event streams, ${tunnels.messages} numbered messages`,
     `${rude.slow} requests of slow clients answered, ${rude.vanished} clients vanished`,
     `${followers.events.length} events followed, ${followers.lines} lines of output looked at`,
-    `${faultCount} faults, one in ${(seconds / faultCount).toFixed(1)} s`,
+    `${faults.count} faults, one in ${(seconds / faults.count).toFixed(1)} s`,
     `  the slowest was over after ${Math.round(faults.slowest.ms)} ms (${faults.slowest.name})`,
     ...[...faults.done].sort().map(([name, times]) => `  ${String(times).padStart(5)}  ${name}`),
     "what broke, and why it may:",

@@ -19,11 +19,12 @@ const longestPauseMs = 5000
  * @param {object} options
  * @param {string} options.binary
  * @param {number} options.seconds
+ * @param {number} [options.leastFaults] goes on until there were so many, however slow the machine is
  * @param {number} options.seed
  * @param {boolean} options.keepsFolder leaves the folder there after a run with findings
  * @param {(text: string) => void} options.log
  */
-export async function soak({binary, seconds, seed, keepsFolder, log}) {
+export async function soak({binary, seconds, leastFaults = 0, seed, keepsFolder, log}) {
   const random = new Random(seed)
   const stage = new Stage(binary)
   await stage.open(soakConfig)
@@ -47,7 +48,7 @@ export async function soak({binary, seconds, seed, keepsFolder, log}) {
     const deadline = began + seconds * 1000
     const pauses = random.fork()
     let told = began
-    while (performance.now() < deadline && !isOver) {
+    while ((performance.now() < deadline || faults.count < leastFaults) && !isOver) {
       const from = performance.now()
       await faults.one()
       if (performance.now() - told > 60_000) {

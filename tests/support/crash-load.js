@@ -12,8 +12,9 @@ const {waitUntil} = require("./wait-until.js")
 const rollbridge = require("../../index.js")
 
 const clientCount = 16
-/** How long the load goes on between two crashes, once the next process serves. */
+/** How long the load goes on between two crashes, once the next process serves, and how many requests it makes at least. */
 const calmMs = 100
+const calmRequests = 50
 
 /** The application: it writes every POST into a ledger before it answers, and takes a moment for each answer. */
 const application = `
@@ -80,13 +81,17 @@ async function crashUnderLoad(folder, kills) {
     await rollbridge.deploy({config, releasePath: release, releaseId: "one"})
     const {proxy} = await daemon.status()
     const load = new Load(proxy.port)
+    let pid = await waitUntil("the web process", () => webProcess(daemon))
     for (let kill = 0; kill < kills; kill += 1) {
-      const pid = await webProcess(daemon)
-      await wait(calmMs)
-      process.kill(pid, "SIGKILL")
-      await waitUntil("the next process serves", async () => load.servedBy !== pid && (await webProcess(daemon)) !== pid)
+      await load.calm()
+      const killed = pid
+      process.kill(killed, "SIGKILL")
+      pid = await waitUntil("the next process serves", async () => {
+        const next = await webProcess(daemon)
+        return next !== killed && next === load.servedBy ? next : undefined
+      })
     }
-    await wait(calmMs)
+    await load.calm()
     await load.end()
     return load.account(kills, fs.readFileSync(ledger, "utf8").split("\n").filter(Boolean))
   } finally {
@@ -94,16 +99,16 @@ async function crashUnderLoad(folder, kills) {
   }
 }
 
-/** @param {InstanceType<typeof RunningDaemon>} daemon */
+/** The pid of the web process, while there is one. @param {InstanceType<typeof RunningDaemon>} daemon */
 async function webProcess(daemon) {
   const status = await daemon.status()
-  return status.releases[0].processes[0].pid ?? 0
+  return status.releases[0].processes[0].pid ?? undefined
 }
 
 /** Clients that never rest. */
 class Load {
-  /** The process that gave the latest answer. */
-  servedBy = 0
+  /** The process that gave the latest answer. @type {number | undefined} */
+  servedBy
   #over = false
   #number = 0
   /** @type {{method: string, url: string, outcome: string, ms: number}[]} */
@@ -116,6 +121,13 @@ class Load {
   constructor(port) {
     this.#port = port
     this.#clients = Array.from({length: clientCount}, () => this.#visit())
+  }
+
+  /** Goes on for some time without a crash. */
+  async calm() {
+    const goal = this.#done.length + calmRequests
+    await wait(calmMs)
+    await waitUntil("more requests", () => this.#done.length >= goal)
   }
 
   async end() {

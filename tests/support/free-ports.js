@@ -1,53 +1,53 @@
 "use strict"
 
-// Ports nobody uses at the moment. Another program may take one before we do, so ranges are generous where they can be.
+// Ports nobody uses at the moment. They lie below those that systems give to connections, where a free one may be taken at
+// any moment; and nothing is given away twice, because whoever has a port may not listen on it yet.
 
 const {createServer} = require("node:net")
 
 const host = "127.0.0.1"
+const lowest = 20_000
+const highest = 31_999
+/** @type {Set<number>} */
+const given = new Set()
 
 /** @returns {Promise<number>} */
 async function freePort() {
-  const [port] = await freePorts(1)
-  return port
+  const {from} = await freePortRange(1)
+  return from
 }
 
-/**
- * All different: each stays taken until the last one is found.
- *
- * @param {number} count
- */
+/** @param {number} count */
 async function freePorts(count) {
-  const held = []
-  for (let index = 0; index < count; index += 1) held.push(await hold(0))
-  const ports = held.map(({port}) => port)
-  for (const {release} of held) await release()
+  const ports = []
+  for (let index = 0; index < count; index += 1) ports.push(await freePort())
   return ports
 }
 
 /**
- * A range in which at least the first port was free a moment ago.
+ * A range in which every port was free a moment ago.
  *
  * @param {number} size
  * @returns {Promise<{from: number, to: number}>}
  */
 async function freePortRange(size) {
-  const from = await freePort()
-  return from + size <= 65_535 ? {from, to: from + size - 1} : freePortRange(size)
+  const from = lowest + Math.floor(Math.random() * (highest - lowest - size + 2))
+  const range = Array.from({length: size}, (_, index) => from + index)
+  if (range.some((port) => given.has(port))) return freePortRange(size)
+  for (const port of range) given.add(port)
+  for (const port of range) if (!(await isFree(port))) return freePortRange(size)
+  return {from, to: from + size - 1}
 }
 
 /**
- * @param {number} wanted
- * @returns {Promise<{port: number, release: () => Promise<void>}>}
+ * @param {number} port
+ * @returns {Promise<boolean>}
  */
-function hold(wanted) {
-  return new Promise((resolve, reject) => {
+function isFree(port) {
+  return new Promise((resolve) => {
     const server = createServer()
-    server.on("error", reject)
-    server.listen(wanted, host, () => {
-      const {port} = /** @type {import("node:net").AddressInfo} */ (server.address())
-      resolve({port, release: () => new Promise((released) => server.close(() => released()))})
-    })
+    server.once("error", () => resolve(false))
+    server.listen(port, host, () => server.close(() => resolve(true)))
   })
 }
 

@@ -48,7 +48,7 @@ async function packed(into) {
  */
 async function run(folder, program, args, env = strangersEnvironment()) {
   try {
-    const {stdout, stderr} = await execute(program, args, {cwd: folder, env, encoding: "utf8", timeout: 110_000})
+    const {stdout, stderr} = await execute(program, args, {cwd: folder, env, encoding: "utf8", timeout: 300_000})
     return {status: 0, stdout, stderr}
   } catch (error) {
     const {code, stdout, stderr, message} = /** @type {any} */ (error)

@@ -6,8 +6,8 @@
 const assert = require("node:assert/strict")
 const {spawn} = require("node:child_process")
 const fs = require("node:fs")
-const {createServer} = require("node:net")
 const path = require("node:path")
+const {freePortRange} = require("./free-ports.js")
 const {root} = require("./pages.js")
 const {writeFiles} = require("./temporary-folder.js")
 const {waitUntil} = require("./wait-until.js")
@@ -143,7 +143,7 @@ class Trial {
    */
   run([program, ...args]) {
     return new Promise((resolve, reject) => {
-      const child = spawn(program, args, {cwd: this.folder, env: this.env, timeout: 60_000})
+      const child = spawn(program, args, {cwd: this.folder, env: this.env, timeout: 300_000})
       const said = {stdout: "", stderr: ""}
       child.stdout.on("data", (chunk) => (said.stdout += chunk))
       child.stderr.on("data", (chunk) => (said.stderr += chunk))
@@ -191,7 +191,11 @@ class Trial {
     for (const {child, ended, output} of this.#background) {
       const how = await Promise.race([ended, new Promise((resolve) => setTimeout(resolve, 2000, undefined))])
       if (how === undefined) {
-        if (child.pid !== undefined) process.kill(-child.pid, "SIGTERM")
+        try {
+          if (child.pid !== undefined) process.kill(-child.pid, "SIGTERM")
+        } catch {
+          // It ended by itself in the meantime.
+        }
         await ended
       } else {
         assert.equal(how, 0, `the background command failed:\n${output.join("")}`)
@@ -206,30 +210,14 @@ function literally(text) {
 }
 
 /**
- * A range like the one pages show. Pages say which port each release gets, so the lowest ones must be free: the range
- * lies below the ports that systems give to outgoing connections, where a free one may be taken at any moment.
+ * A range like the one pages show, which say which port each release gets. The port behind it is free, too: for the one that
+ * pages give to a service.
  *
  * @returns {Promise<{from: number, to: number}>}
  */
 async function quietRange() {
-  const size = shownRange.to - shownRange.from + 1
-  const from = 20_000 + Math.floor(Math.random() * (12_000 - size))
-  for (let port = from; port < from + 10; port += 1) {
-    if (!(await isFree(port))) return quietRange()
-  }
-  return {from, to: from + size - 1}
-}
-
-/**
- * @param {number} port
- * @returns {Promise<boolean>}
- */
-function isFree(port) {
-  return new Promise((resolve) => {
-    const server = createServer()
-    server.once("error", () => resolve(false))
-    server.listen(port, "127.0.0.1", () => server.close(() => resolve(true)))
-  })
+  const {from, to} = await freePortRange(shownRange.to - shownRange.from + 2)
+  return {from, to: to - 1}
 }
 
 module.exports = {Trial, quietRange}

@@ -3,6 +3,7 @@
 const fs = require("node:fs")
 const os = require("node:os")
 const path = require("node:path")
+const {waitUntil} = require("./wait-until.js")
 
 /** A folder that whoever made it removes. */
 function makeTemporaryFolder() {
@@ -18,7 +19,11 @@ function makeTemporaryFolder() {
  */
 function temporaryFolder(t, files = {}) {
   const folder = makeTemporaryFolder()
-  t.after(() => fs.rmSync(folder, {recursive: true, force: true}))
+  // A daemon that still runs may write into it while it goes.
+  t.after(() => waitUntil("the folder to be gone", () => {
+    fs.rmSync(folder, {recursive: true, force: true})
+    return true
+  }))
   writeFiles(folder, files)
   return folder
 }

@@ -13,7 +13,7 @@ const pauseMs = 20
  * @param {number} [timeoutMs]
  * @returns {Promise<NonNullable<Answer>>}
  */
-async function waitUntil(what, ask, timeoutMs = 15_000) {
+async function waitUntil(what, ask, timeoutMs = 60_000) {
   const deadline = performance.now() + timeoutMs
   for (;;) {
     let problem

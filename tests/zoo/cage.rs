@@ -123,6 +123,19 @@ impl Cage {
         }
     }
 
+    /// Waits until it has so many members: who has led to one of them may just be ending.
+    pub async fn has_members(&self, count: usize) {
+        let begun = Instant::now();
+        loop {
+            let members = self.usage().await.members;
+            if members.len() == count {
+                return;
+            }
+            assert!(begun.elapsed() < PATIENCE, "{members:?}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
     /// Stops it and looks for survivors.
     pub async fn stop(&self) {
         if tokio::time::timeout(PATIENCE, self.process.stop()).await.is_err() {

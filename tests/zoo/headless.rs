@@ -73,7 +73,7 @@ async fn one_without_its_first_thread_is_found_by_its_token() {
     );
     let cage = Cage::start(&away, json!({ "gracefulStopMs": 5000 })).await;
     let pid = headless_pid(&cage).await;
-    assert_eq!(cage.usage().await.members.len(), 2);
+    cage.has_members(2).await;
     cage.stop().await;
     assert!(!lives(pid));
     assert!(!cage.heard("process killed"));

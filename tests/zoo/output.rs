@@ -59,8 +59,10 @@ async fn the_last_words_of_one_that_dies_at_once_are_never_lost() {
 
 #[tokio::test]
 async fn the_last_words_of_one_that_outlives_its_leader_are_kept_too() {
+    // The leader ends once the other one is prepared for what it is told then.
     let cage = Cage::start(
-        "(trap 'echo last; exit' TERM; echo up; while :; do sleep 0.02; done) & sleep 0.05; exit 0",
+        "trap 'exit 0' USR1; (trap 'echo last; exit' TERM; kill -USR1 $$; while :; do sleep 0.02; done) & \
+         wait",
         json!({ "restart": { "maxRestarts": 0 } }),
     )
     .await;

@@ -22,8 +22,7 @@ async fn one_that_forks_away_is_found_by_its_token() {
     let away = "(setsid sh -c 'setsid sh -c \"echo away; exec sleep 1000\" &' &) ; exec sleep 1000";
     let cage = Cage::start(away, json!({ "gracefulStopMs": 5000 })).await;
     cage.says("away").await;
-    let members = cage.usage().await.members;
-    assert_eq!(members.len(), 2, "{members:?}");
+    cage.has_members(2).await;
     // In the very moment of its exec one holds nothing.
     while !cage
         .usage()
@@ -96,7 +95,7 @@ async fn one_with_a_zombie_child_stops_like_any_other() {
     let cage = Cage::start("sleep 0.01 & echo up; exec sleep 1000", json!({})).await;
     cage.says("up").await;
     cage.eventually(|cage| cage.survivors().len() == 1).await;
-    assert_eq!(cage.usage().await.members.len(), 1);
+    cage.has_members(1).await;
     cage.stop().await;
     assert!(!cage.heard("process killed"));
 }

@@ -33,9 +33,20 @@ const AFTER: [&str; 6] = [
 
 /// A singleton that never runs twice, or says so.
 fn exclusive(id: &str) -> Process {
+    // The trap first: it may be told to end before it has done anything.
     Process::singleton(id).running(&format!(
-        "mkdir ../{id}-lock || touch ../doubled; trap 'rmdir ../{id}-lock; exit' TERM; while :; do sleep 0.01; done"
+        "trap 'rmdir ../{id}-lock; exit' TERM; mkdir ../{id}-lock || touch ../doubled; while :; do sleep 0.01; done"
     ))
+}
+
+/// How many processes run, without the short sleeps of those above, which come and go.
+fn lasting(daemon: &Daemon) -> usize {
+    let command = |pid: &i32| std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let living = daemon.living();
+    let commands = living.iter().map(command);
+    commands
+        .filter(|command| !command.is_empty() && command != b"sleep\x000.01\x00")
+        .count()
 }
 
 fn rollback() -> Value {
@@ -66,7 +77,7 @@ fn is_sound(daemon: &Daemon, active: &str, point: &str) {
         // A deploy that is brought to its end has the turn until then.
         releases.iter().all(rests)
             && running(&status).len() == 5
-            && daemon.living().len() == 5
+            && lasting(daemon) == 5
             && status["singletons"][1]["process"]["releaseId"] == active
     });
     let status = daemon.status();

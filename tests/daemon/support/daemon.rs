@@ -259,9 +259,11 @@ impl Daemon {
 
     /// The processes that the daemon started, directly or not, and that live; its own two do not count.
     pub fn living(&self) -> Vec<i32> {
-        let engine = self.engine();
+        let before = self.engine();
         let mut pids = self.tagged();
-        pids.retain(|pid| *pid != self.pid() && Some(*pid) != engine);
+        // An engine may have come or gone meanwhile.
+        let engines = [before, self.engine()];
+        pids.retain(|pid| *pid != self.pid() && !engines.contains(&Some(*pid)));
         pids
     }
 

@@ -38,8 +38,9 @@ fn engines(daemon: &Daemon) -> Vec<i32> {
 }
 
 fn running(daemon: &Daemon) -> Vec<i32> {
-    let mut pids = daemon.living();
+    // In this order, because one that has nothing to finish any more may just be going.
     let engines = engines(daemon);
+    let mut pids = daemon.living();
     pids.retain(|pid| !engines.contains(pid));
     pids
 }

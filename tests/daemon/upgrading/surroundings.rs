@@ -2,6 +2,8 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
@@ -133,12 +135,15 @@ fn who_follows_events_misses_none() {
         .spawn()
         .expect("it is started");
     let out = follower.stdout.take().expect("a pipe");
+    let newest = Arc::new(AtomicU64::new(0));
+    let read = newest.clone();
     let reader = std::thread::spawn(move || {
         let lines = std::io::BufRead::lines(std::io::BufReader::new(out));
         let events = lines.map_while(Result::ok);
         let events = events.filter_map(|line| serde_json::from_str::<Value>(&line).ok());
         events
             .filter_map(|event| event["seq"].as_u64())
+            .inspect(|number| read.store(*number, SeqCst))
             .collect::<Vec<u64>>()
     });
     for number in 0..5 {
@@ -148,6 +153,8 @@ fn who_follows_events_misses_none() {
     let last = daemon.events().last().expect("events")["seq"]
         .as_u64()
         .expect("a number");
+    // One that is just coming back would find the daemon gone.
+    wait_until("it has been told of it", || newest.load(SeqCst) >= last);
     daemon.signal(Signal::SIGTERM);
     daemon.end();
     follower.wait().expect("it ends with the daemon");
