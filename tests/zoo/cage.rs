@@ -14,7 +14,7 @@ use rollbridge::process::{Condition, Launch, ManagedProcess, Scope, StartReason,
 use serde_json::{Value, json};
 
 /// Long enough for anything on a machine that is busy with other things.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(90);
 
 /// One supervised animal.
 pub struct Cage {
