@@ -36,7 +36,7 @@ enum Choice {
 }
 
 impl Pool {
-    /// One that was opened after the upstream last began to stop.
+    /// One that was opened since the upstream last stopped.
     pub(super) fn take(&self, idempotent: bool, departures: usize, now: Instant) -> Option<Upstream> {
         let mut idle = self.idle.borrow_mut();
         while let Some(last) = idle.pop() {
@@ -73,7 +73,7 @@ impl Pool {
         !self.sweeping.replace(true)
     }
 
-    /// Closes what will have been idle too long at `horizon`, or was opened before the upstream last began to stop;
+    /// Closes what will have been idle too long at `horizon`, or was opened before the upstream last stopped;
     /// says whether anything is left.
     pub(super) fn sweep(&self, departures: usize, horizon: Instant) -> bool {
         let mut idle = self.idle.borrow_mut();

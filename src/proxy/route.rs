@@ -29,7 +29,7 @@ pub struct Connections {
     idle: Notify,
     closed: CancellationToken,
     failed: watch::Sender<bool>,
-    /// How often [`Connections::leave_idle`] has been called.
+    /// One more each time the upstream begins to stop, and each time it is over: odd while it stops.
     departures: AtomicUsize,
 }
 
@@ -146,15 +146,23 @@ impl Connections {
         self.failed.send_replace(failed);
     }
 
-    /// Says that the upstream has begun to stop: connections to it that exist by now take no further request. One that
-    /// still accepts connections is asked through new ones; for one that does not, requests are held.
-    pub fn leave_idle(&self) {
-        self.departures.fetch_add(1, SeqCst);
+    /// Says whether the upstream is stopping. While it is, no connection to it takes a further request: those that were
+    /// there before take none, and each that it still accepts takes one. When it accepts none, requests are held.
+    pub fn set_stopping(&self, stopping: bool) {
+        let next = |count: usize| (stopping == count.is_multiple_of(2)).then_some(count + 1);
+        // It fails where that was said already.
+        let _ = self.departures.fetch_update(SeqCst, SeqCst, next);
     }
 
-    /// How often the upstream has begun to stop.
+    /// Whether the upstream was stopping, and how often that changed, as one number: one that was opened at another one takes
+    /// no further request.
     pub(super) fn departures(&self) -> usize {
         self.departures.load(SeqCst)
+    }
+
+    /// Whether a connection that was opened at this number of departures may take another request.
+    pub(super) fn may_keep(&self, opened: usize) -> bool {
+        opened.is_multiple_of(2) && opened == self.departures()
     }
 
     pub(super) fn is_failed(&self) -> bool {

@@ -83,7 +83,8 @@ impl Target {
 
     /// Keeps a connection for the next request.
     pub(super) fn give_back(self: Rc<Self>, upstream: Upstream) {
-        if !self.retired.is_sent() && !self.closed.is_sent() {
+        let may_stay = self.connections().may_keep(upstream.departures);
+        if may_stay && !self.retired.is_sent() && !self.closed.is_sent() {
             self.pool.put(upstream, Instant::now());
             self.sweep();
         }

@@ -18,7 +18,7 @@ pub(super) struct Upstream {
     /// What has come and is not used yet; nothing while the connection is idle.
     pub(super) input: Buffer,
     idle_limit: Duration,
-    /// How often the upstream had begun to stop when it was opened.
+    /// [`Connections::departures`](super::Connections::departures) when it was opened.
     pub(super) departures: usize,
 }
 

@@ -385,8 +385,7 @@ impl Release {
         self.apply(Input::ProcessesStopped);
     }
 
-    /// Tells the proxy when the web process begins to stop, so that it gets no further requests over connections it
-    /// has open; and when it will not come back, so that nobody waits for it in vain.
+    /// Tells the proxy while the web process stops, so that it gets no further requests over connections it has open; and when it will not come back, so that nobody waits for it in vain.
     fn watch_proxied(&self) {
         let proxied = self.proxied.clone();
         let connections = self.route.connections().clone();
@@ -395,9 +394,7 @@ impl Release {
             loop {
                 let status = proxied.wait_for(|status| status.condition != last).await;
                 last = status.condition;
-                if last == Condition::Stopping {
-                    connections.leave_idle();
-                }
+                connections.set_stopping(last == Condition::Stopping);
                 connections.set_failed(last == Condition::Failed);
             }
         };

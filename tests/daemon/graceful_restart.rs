@@ -6,9 +6,19 @@ use crate::support::{Process, Setup, wait_until};
 
 #[test]
 fn a_web_process_that_is_stopped_gets_no_further_request_on_old_connections() {
+    ends_while_it_is_asked("");
+}
+
+#[test]
+fn nor_on_connections_that_it_has_accepted_since() {
+    ends_while_it_is_asked("300");
+}
+
+/// It would never end as long as it is asked, for it waits for its connections.
+fn ends_while_it_is_asked(late: &str) {
     let app = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/daemon/apps/lingering.js");
     let web = Process::web()
-        .running(&format!("exec node '{app}'"))
+        .running(&format!("exec node '{app}' {late}"))
         .set("health", json!({ "path": "/" }))
         .set(
             "memory",
@@ -20,7 +30,6 @@ fn a_web_process_that_is_stopped_gets_no_further_request_on_old_connections() {
     let mut wire = daemon.wire();
     let first = wire.get("/").body;
     assert_eq!(wire.get("/grow").body, first);
-    // As long as it is asked it would never end, for it waits for its connections.
     wait_until("the next process answers", || {
         let reply = wire.get("/");
         assert_eq!(reply.status, 200);
