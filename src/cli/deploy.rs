@@ -28,10 +28,14 @@ pub(super) async fn run(file: &ConfigFile, options: &DeployOptions) -> Result<()
         "waitDrained": options.wait_drained,
         "progress": progress::is_wanted(options.progress),
     });
-    if options.ensure_daemon {
-        ensure_daemon::ensure(file, &options.daemon).await?;
-    }
-    let mut client = super::connect(file).await?;
+    let mut client = match options.ensure_daemon {
+        true => {
+            // It warns by itself.
+            ensure_daemon::ensure(file, &options.daemon).await?;
+            super::connect(file).await?
+        }
+        false => super::connect_and_warn(file).await?,
+    };
     let answer = progress::ask(&mut client, request).await?;
     output::print_json(&answer)?;
     Ok(())

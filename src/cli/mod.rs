@@ -140,13 +140,23 @@ fn locate(explicit: Option<&Path>) -> Result<ConfigFile, Failure> {
 
 /// For whoever cannot reach a daemon because of its config.
 const WITHOUT_CONFIG: &str =
-    "a daemon that runs goes on with the config it has; SIGTERM ends it in good order without one";
+    "a daemon that runs goes on with the config it has; to end it without reading this one, send it SIGTERM";
 
 /// Loads the config and connects to its daemon.
 async fn connect(file: &ConfigFile) -> Result<Client, Failure> {
-    let loaded = config::load(file).await;
-    let Loaded { config, .. } = loaded.map_err(|error| Failure::from(error).with_hint(WITHOUT_CONFIG))?;
+    Ok(Client::connect(&load(file).await?.config.control).await?)
+}
+
+/// The same for a command by which the daemon takes on what the config says now: tells what is worth a look in it.
+async fn connect_and_warn(file: &ConfigFile) -> Result<Client, Failure> {
+    let Loaded { config, warnings, .. } = load(file).await?;
+    warnings.iter().for_each(daemon::tell_warning);
     Ok(Client::connect(&config.control).await?)
+}
+
+async fn load(file: &ConfigFile) -> Result<Loaded, Failure> {
+    let loaded = config::load(file).await;
+    loaded.map_err(|error| Failure::from(error).with_hint(WITHOUT_CONFIG))
 }
 
 /// Asks the daemon one thing and waits for the answer; `watch` sees the lines before it.

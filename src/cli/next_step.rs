@@ -24,13 +24,13 @@ pub(super) fn after(code: ErrorCode, line: &Line) -> Option<String> {
                 .to_owned()
         }
         ErrorCode::ReleasePathMissing => {
-            "prepare the release, check it with rollbridge doctor --release-path, and deploy again".to_owned()
+            "prepare the release, check it with rollbridge doctor --release-path <folder>, and deploy again".to_owned()
         }
         ErrorCode::PortExhausted => {
             "see with rollbridge ps who has the ports, widen the range in the config, and deploy again".to_owned()
         }
         ErrorCode::SpawnFailed => {
-            "check the release with rollbridge doctor --release-path, and deploy again".to_owned()
+            "check the release with rollbridge doctor --release-path <folder>, and deploy again".to_owned()
         }
         ErrorCode::ProcessExited | ErrorCode::HealthTimeout => {
             format!("see with {logs} all that it wrote, put it right, and deploy again")

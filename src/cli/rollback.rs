@@ -14,7 +14,7 @@ pub(super) async fn run(file: &ConfigFile, options: &RollbackOptions) -> Result<
         "wait": options.wait,
         "progress": progress::is_wanted(options.progress),
     });
-    let mut client = super::connect(file).await?;
+    let mut client = super::connect_and_warn(file).await?;
     let answer = progress::ask(&mut client, request).await?;
     output::print_json(&answer)?;
     Ok(())

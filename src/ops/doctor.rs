@@ -80,8 +80,15 @@ fn config_check(report: &Result<Report, ConfigError>) -> Result<String, String> 
     match report {
         Err(error) => Err(error.to_string()),
         Ok(Report {
-            config: Some(config), ..
-        }) => Ok(config::summary(config)),
+            config: Some(config),
+            warnings,
+            ..
+        }) => {
+            let warnings = warnings
+                .iter()
+                .map(|warning| format!("; warning: {}; {}", warning.message, warning.fix));
+            Ok(config::summary(config) + &warnings.collect::<String>())
+        }
         Ok(report) => {
             let issues: Vec<String> = report
                 .issues

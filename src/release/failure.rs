@@ -167,15 +167,11 @@ impl Failure {
         cause: impl FnOnce(Option<Exit>, Option<String>) -> Cause,
     ) -> Failure {
         let mut logs = process.logs();
-        logs.drain(..logs.len().saturating_sub(LAST_LINES));
         let exit = process.status().last_exit;
-        let last_line = logs
-            .iter()
-            .rev()
-            .map(|line| line.line.trim())
-            .find(|line| says_something(line));
+        let last_line = most_telling(logs.iter().map(|line| line.line.as_str())).map(str::to_owned);
+        logs.drain(..logs.len().saturating_sub(LAST_LINES));
         Failure {
-            cause: cause(exit, last_line.map(str::to_owned)),
+            cause: cause(exit, last_line),
             process_id: Some(process.identity().id.clone()),
             exit,
             logs,
@@ -183,9 +179,27 @@ impl Failure {
     }
 }
 
-/// Whether a line helps to see why a process ended: not the frames and the trailer that Node prints after an error.
+/// The line of a process's output that tells most about why it ended: the last one, but of what Node prints when it dies of
+/// an error the message, which stands above frames, fields of the error and a trailer.
+fn most_telling<'a>(lines: impl DoubleEndedIterator<Item = &'a str> + Clone) -> Option<&'a str> {
+    let mut backwards = lines.rev().map(str::trim).filter(|line| !line.is_empty());
+    let last = backwards.clone().next()?;
+    let message = || backwards.clone().find(|line| is_message_of_an_error(line));
+    match last.starts_with("Node.js v").then(message).flatten() {
+        Some(message) => Some(message),
+        None => backwards.find(|line| says_something(line)),
+    }
+}
+
+/// `Error: …`, `TypeError: …`, `Error [ERR_CODE]: …`
+fn is_message_of_an_error(line: &str) -> bool {
+    let name = line.split([':', ' ']).next().unwrap_or_default();
+    name.ends_with("Error") && line.contains(": ")
+}
+
+/// Neither a frame nor an end that Node prints after an error.
 fn says_something(line: &str) -> bool {
-    !line.is_empty() && line != "}" && !line.starts_with("at ") && !line.starts_with("Node.js v")
+    line != "}" && !line.starts_with("at ") && !line.starts_with("Node.js v")
 }
 
 fn last_words(line: &Option<String>) -> String {
@@ -193,4 +207,29 @@ fn last_words(line: &Option<String>) -> String {
         || "; it wrote nothing".to_owned(),
         |line| format!("; last output: {line}"),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_message_of_an_error_tells_more_than_what_node_prints_behind_it() {
+        let died = |report: &str| {
+            format!("ready\n{report}\n    at main (/app/web.js:1:7)\n}}\n\nNode.js v20.20.2\n")
+        };
+        let missing = "Error: Cannot find module './x'\nRequire stack:\n- /app/web.js\n    at y {\n  code: 'Z',\n  requireStack: []";
+        for (output, telling) in [
+            (died(missing), Some("Error: Cannot find module './x'")),
+            (
+                died("TypeError [ERR_X]: no: way"),
+                Some("TypeError [ERR_X]: no: way"),
+            ),
+            (died("thrown without a name"), Some("thrown without a name")),
+            ("Error: tried again\nconnected\n".to_owned(), Some("connected")),
+            ("\n \n".to_owned(), None),
+        ] {
+            assert_eq!(most_telling(output.lines()), telling, "{output}");
+        }
+    }
 }

@@ -145,3 +145,25 @@ fn a_failed_deploy_explains_itself() {
         "{logs:?}"
     );
 }
+
+#[test]
+fn what_is_odd_in_the_config_is_said_when_it_is_taken_on() {
+    let daemon = Setup::with_idle_web().start();
+    daemon.deploy("v1").succeeds();
+    daemon.edit_process("web", |web| web["healt"] = "/ready".into());
+    let folder = daemon.release_folder("v2").display().to_string();
+    for command in [&deploy(&folder, "v2", &[])[..], &["rollback"]] {
+        let output = daemon.run(command);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{said}");
+        assert_eq!(said.matches("warning: ").count(), 1, "{said}");
+        assert!(said.contains("healt") && said.contains("health"), "{said}");
+    }
+    let output = daemon.run(&["doctor", "--release-path", &folder]);
+    let report = String::from_utf8_lossy(&output.stdout);
+    let config = report.lines().find(|line| line.contains("config: "));
+    assert!(
+        config.is_some_and(|line| line.contains("; warning: ")),
+        "{report}"
+    );
+}

@@ -133,7 +133,7 @@ fn a_bad_config_is_1() {
     let (status, said) = ended(&daemon.run(&["status"]));
     assert_eq!(status, Some(1));
     assert!(
-        said.contains("exactly one proxied process") && said.contains("SIGTERM ends it"),
+        said.contains("exactly one proxied process") && said.contains("send it SIGTERM"),
         "{said}"
     );
     assert_eq!(daemon.run(&["validate"]).status.code(), Some(1));
@@ -206,7 +206,7 @@ fn a_release_that_does_not_come_up_is_1() {
     fails(
         &deploy(&daemon, "v1"),
         1,
-        "next: check the release with rollbridge doctor --release-path",
+        "next: check the release with rollbridge doctor --release-path <folder>",
     );
     daemon.remove_process("worker");
     daemon.tell("v2", "web", "exec sleep 1000");
