@@ -281,7 +281,7 @@ fn what_started_it_may_be_deleted() {
     let modules = Path::new(&old).join("node_modules/rollbridge/bin");
     std::fs::create_dir_all(&modules).expect("the folder is ours");
     let program = modules.join("rollbridge");
-    std::fs::copy(env!("CARGO_BIN_EXE_rollbridge"), &program).expect("the folder is ours");
+    crate::stage::copy_program(env!("CARGO_BIN_EXE_rollbridge"), &program);
     let words = [
         "deploy",
         "--ensure-daemon",

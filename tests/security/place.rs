@@ -55,7 +55,11 @@ impl Place {
         place.make(place.shared(""), 0o1777, 0);
         place.make(place.own(""), 0o700, VICTIM);
         place.make(place.own("release"), 0o700, VICTIM);
-        std::fs::copy(env!("CARGO_BIN_EXE_rollbridge"), place.program()).unwrap();
+        // By another process: a child that another test starts meanwhile would have the file open for writing, and while
+        // anybody has, it cannot be executed.
+        let mut copying = Command::new("cp");
+        copying.arg(env!("CARGO_BIN_EXE_rollbridge")).arg(place.program());
+        assert!(copying.status().unwrap().success());
         std::fs::set_permissions(place.program(), std::fs::Permissions::from_mode(0o755)).unwrap();
         place.write_config(&json!({}));
         place

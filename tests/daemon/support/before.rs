@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
+use super::copying::copy_program;
+
 /// The version it says it has.
 pub const VERSION_BEFORE: &str = "0.0.1";
 
@@ -94,6 +96,6 @@ fn build(commit: &str, folder: &Path, program: &Path) {
     std::fs::create_dir_all(folder).expect("target is ours");
     // Under its last name only once it is whole: other tests look for it.
     let half = folder.join(format!("half-{}", std::process::id()));
-    std::fs::copy(target.join("debug/rollbridge-before"), &half).expect("it was built");
+    copy_program(target.join("debug/rollbridge-before"), &half);
     std::fs::rename(&half, program).expect("target is ours");
 }

@@ -3,6 +3,7 @@
 #[allow(dead_code, reason = "for the tests of upgrades")]
 mod before;
 mod client;
+mod copying;
 mod daemon;
 #[allow(dead_code, reason = "for the tests of the command line")]
 mod detached;
@@ -20,6 +21,7 @@ mod wire;
 #[allow(unused_imports, reason = "for the tests of upgrades")]
 pub use before::{VERSION_BEFORE, program_before};
 pub use client::Client;
+pub use copying::copy_program;
 pub use daemon::Daemon;
 #[allow(unused_imports, reason = "for the tests of the command line")]
 pub use detached::Detached;

@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 
 use super::{engine, engines, program, request, running, upgrade};
 use crate::support::{
-    Process, Setup, Traffic, VERSION_BEFORE, is_alive, program_before, send, wait_for, wait_until,
+    Process, Setup, Traffic, VERSION_BEFORE, copy_program, is_alive, program_before, send, wait_for,
+    wait_until,
 };
 
 #[test]
@@ -169,7 +170,7 @@ fn what_started_the_daemon_may_be_deleted() {
     let release = setup.folder().join("node_modules");
     std::fs::create_dir(&release).expect("the folder is ours");
     let copy = release.join("rollbridge");
-    std::fs::copy(program(), &copy).expect("it fits");
+    copy_program(program(), &copy);
     let daemon = setup.started_by(&copy).start();
     daemon.deploy("v1").succeeds();
     std::fs::remove_dir_all(&release).expect("it is ours");
