@@ -31,16 +31,26 @@ function currentTarget() {
 
 function usesGlibc() {
   // Which loader Node names in its first bytes. A report knows as well, and takes ten times as long.
-  const beginning = Buffer.alloc(2048)
-  const file = fs.openSync(process.execPath, "r")
-  fs.readSync(file, beginning)
-  fs.closeSync(file)
+  const beginning = beginningOfNode()
   if (beginning.includes("/ld-linux")) return true
   if (beginning.includes("/ld-musl-")) return false
   // Without this the report resolves the names of all open connections, which can take seconds.
   const report = Object.assign(process.report, {excludeNetwork: true})
   const {header} = /** @type {{header: {glibcVersionRuntime?: string}}} */ (report.getReport())
   return header.glibcVersionRuntime !== undefined
+}
+
+/** The first bytes of the program that runs, also where its file has been replaced since; none where /proc is missing. */
+function beginningOfNode() {
+  const beginning = Buffer.alloc(2048)
+  try {
+    const file = fs.openSync("/proc/self/exe", "r")
+    fs.readSync(file, beginning)
+    fs.closeSync(file)
+  } catch {
+    // Then the report tells.
+  }
+  return beginning
 }
 
 /** The one sentence a Windows user gets, whatever was started. */

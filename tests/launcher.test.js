@@ -1,7 +1,7 @@
 "use strict"
 
 const assert = require("node:assert/strict")
-const {spawn} = require("node:child_process")
+const {spawn, spawnSync} = require("node:child_process")
 const {once} = require("node:events")
 const fs = require("node:fs")
 const path = require("node:path")
@@ -184,6 +184,16 @@ test("a missing platform package is named, with the platform and what to do", as
   assert.match(started.stderr, new RegExp(`the package rollbridge-${currentTarget()}\\b`))
   assert.match(started.stderr, new RegExp(`this platform \\(${currentTarget()}\\)`))
   assert.match(started.stderr, /npm install/)
+})
+
+test("the platform is known also when Node has been replaced while it runs", async (t) => {
+  const folder = temporaryFolder(t)
+  const copy = path.join(folder, "node")
+  fs.copyFileSync(process.execPath, copy)
+  const native = require.resolve("../lib/native.js")
+  const script = `require("fs").unlinkSync(process.execPath); console.log(require(${JSON.stringify(native)}).currentTarget())`
+  const {status, stdout, stderr} = spawnSync(copy, ["-e", script], {encoding: "utf8"})
+  assert.deepEqual([status, stdout, stderr], [0, `${currentTarget()}\n`, ""])
 })
 
 test("Windows is refused in one sentence", async (t) => {

@@ -385,7 +385,8 @@ impl Release {
         self.apply(Input::ProcessesStopped);
     }
 
-    /// Tells the proxy while the web process stops, so that it gets no further requests over connections it has open; and when it will not come back, so that nobody waits for it in vain.
+    /// Tells the proxy while the web process stops, so that it gets no further requests over connections it has open; and
+    /// when it will not come back, so that nobody waits for it in vain.
     fn watch_proxied(&self) {
         let proxied = self.proxied.clone();
         let connections = self.route.connections().clone();

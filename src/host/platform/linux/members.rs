@@ -86,7 +86,7 @@ static ACQUAINTANCES: Mutex<Acquaintances> = Mutex::new(Acquaintances::new());
 
 type Acquaintances = BTreeMap<(i32, u64), Option<Vec<u8>>>;
 
-/// The token a process carries in its environment, if any; nothing if it cannot be asked at this moment.
+/// The token a process carries in its environment, if any; nothing if it cannot be asked, at this moment or any more.
 fn asked_for_token(pid: i32, buffer: &mut Vec<u8>) -> Option<Option<Vec<u8>>> {
     // Processes of other users cannot be read, and are none of ours.
     let mut environment = read(pid, "environ", buffer).unwrap_or(b"none");
@@ -107,9 +107,8 @@ fn asked_for_token(pid: i32, buffer: &mut Vec<u8>) -> Option<Option<Vec<u8>>> {
     )
 }
 
-/// The same, and nothing only if the process has ended: one in the middle of an exec is waited for, so that it is not taken
-/// for nobody's just when it is looked for the last time. That takes microseconds, or as long as the machine is busy
-/// with others.
+/// The same, but one in the middle of an exec is waited for a while, so that it is not taken for nobody's just when it is
+/// looked for the last time. That takes microseconds, or as long as the machine is busy with others.
 fn token_once_settled(pid: i32, buffer: &mut Vec<u8>) -> Option<Option<Vec<u8>>> {
     const PATIENCE: Duration = Duration::from_millis(100);
     let begun = Instant::now();
